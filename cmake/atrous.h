@@ -1,0 +1,11 @@
+#pragma once
+
+// Everything a program needs: #include <atrous/atrous.h>
+
+#include "atrous/autograd/elementwise.h"
+#include "atrous/autograd/gradcheck.h"
+#include "atrous/autograd/graph.h"
+#include "atrous/core/memory.h"
+#include "atrous/core/parallel.h"
+#include "atrous/core/random.h"
+#include "atrous/core/tensor.h"

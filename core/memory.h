@@ -1,0 +1,45 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "atrous/core/device.h"
+
+// The allocator behind every tensor. Freed blocks are kept and given out again to requests of the same size
+// class (eight classes for each power of two, so at most an eighth is wasted); large blocks lie in huge pages
+// where the system has them. Memory is thus mapped once and stays warm, which is worth more than any single
+// kernel: touching fresh pages is slower than arithmetic.
+
+namespace atrous {
+
+struct MemoryStats {
+  std::int64_t in_use = 0;        ///< bytes that tensors hold now, rounded up to their size classes
+  std::int64_t cached = 0;        ///< bytes that are free and kept
+  std::int64_t peak = 0;          ///< the largest in_use since the start or the last reset_memory_peak()
+  std::int64_t requests = 0;      ///< allocations asked for
+  std::int64_t system_calls = 0;  ///< allocations that the cache could not serve
+};
+
+MemoryStats memory_stats(Device device = kCpu);
+void reset_memory_peak(Device device = kCpu);
+
+/// Bytes that in_use and cached together may reach; 0 for no limit. A request above it first empties the
+/// cache, then throws MemoryError and leaves everything as it was.
+void set_memory_cap(std::int64_t bytes, Device device = kCpu);
+
+/// Gives every cached block back to the system.
+void trim_memory(Device device = kCpu);
+
+/// For tests: from now on every block is filled with NaN patterns (bytes 0xff) and stands between guard
+/// words. A block that was written outside its bounds is found when it is freed and counted in
+/// damaged_blocks().
+void set_memory_checks(bool on);
+std::int64_t damaged_blocks();
+
+namespace detail {
+/// At least `bytes` bytes, aligned to 64. Throws MemoryError.
+void* allocate(std::size_t bytes, Device device);
+void deallocate(void* block, Device device) noexcept;
+}  // namespace detail
+
+}  // namespace atrous

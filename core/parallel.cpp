@@ -1,0 +1,155 @@
+#include "atrous/core/parallel.h"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+#include "atrous/core/error.h"
+
+namespace atrous {
+namespace {
+
+constexpr int kSpins = 20000;  // some tens of microseconds: longer than the serial gap between two kernels
+
+void relax() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#endif
+}
+
+int processors() {
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof set, &set) == 0) return std::max(1, CPU_COUNT(&set));
+  return std::max(1, int(std::thread::hardware_concurrency()));
+}
+
+// Threads wait for the epoch to move; the caller waits for `left` to reach zero. Both spin first, then sleep.
+class Team {
+ public:
+  explicit Team(int threads) {
+    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+  }
+  ~Team() {
+    quit_ = true;
+    epoch_.fetch_add(1);
+    epoch_.notify_all();
+    for (auto& worker : workers_) worker.join();
+  }
+  int size() const { return int(workers_.size()) + 1; }
+
+  void run(std::int64_t n, int parts, detail::ParallelBody body, void* context) {
+    job_ = {n, parts, body, context};
+    errors_.assign(std::size_t(parts), nullptr);
+    left_.store(int(workers_.size()), std::memory_order_relaxed);
+    epoch_.fetch_add(1, std::memory_order_acq_rel);
+    epoch_.notify_all();
+    part(0);
+    for (int i = 0, left; (left = left_.load(std::memory_order_acquire)) != 0; ++i) {
+      if (i < kSpins)
+        relax();
+      else
+        left_.wait(left, std::memory_order_acquire);
+    }
+    for (const auto& error : errors_)
+      if (error) std::rethrow_exception(error);
+  }
+
+  static thread_local bool inside;
+
+ private:
+  struct Job {
+    std::int64_t n = 0;
+    int parts = 0;
+    detail::ParallelBody body = nullptr;
+    void* context = nullptr;
+  };
+
+  void part(int t) {
+    if (t >= job_.parts) return;
+    inside = true;
+    try {
+      // 128-bit products: n * parts may pass 63 bits for sizes that are themselves legal.
+      const auto cut = [&](int i) { return std::int64_t(__int128(job_.n) * i / job_.parts); };
+      job_.body(job_.context, cut(t), cut(t + 1));
+    } catch (...) {
+      errors_[std::size_t(t)] = std::current_exception();
+    }
+    inside = false;
+  }
+
+  void work(int t) {
+    for (unsigned seen = 0;;) {
+      unsigned epoch;
+      for (int i = 0; (epoch = epoch_.load(std::memory_order_acquire)) == seen; ++i) {
+        if (i < kSpins)
+          relax();
+        else
+          epoch_.wait(seen, std::memory_order_acquire);
+      }
+      seen = epoch;
+      if (quit_) return;
+      part(t);
+      if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
+    }
+  }
+
+  std::vector<std::thread> workers_;
+  std::atomic<unsigned> epoch_{0};
+  std::atomic<int> left_{0};
+  std::atomic<bool> quit_{false};
+  Job job_;
+  std::vector<std::exception_ptr> errors_;
+};
+
+thread_local bool Team::inside = false;
+
+// The team is made at first use and held for one parallel_for at a time: a second thread of the user's
+// program that arrives meanwhile runs its loop inline instead of waiting. Never destroyed, so that no worker
+// outlives what it waits on at exit.
+struct Pool {
+  std::mutex busy;
+  std::atomic<int> wanted = processors();
+  std::unique_ptr<Team> team;
+};
+Pool& pool() {
+  static auto* p = new Pool;
+  return *p;
+}
+
+}  // namespace
+
+int threads() { return pool().wanted; }
+
+SerialScope::SerialScope() : before_(Team::inside) { Team::inside = true; }
+SerialScope::~SerialScope() { Team::inside = before_; }
+
+void set_threads(int count) {
+  ATROUS_CHECK(ValueError, count >= 1 && count <= 1024, "threads", count,
+               " threads asked for; 1 to 1024 are allowed");
+  const std::lock_guard lock(pool().busy);
+  if (count != pool().wanted) pool().team.reset();
+  pool().wanted = count;
+}
+
+void detail::parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* context) {
+  if (n <= 0) return;
+  const std::int64_t most = (n + std::max<std::int64_t>(grain, 1) - 1) / std::max<std::int64_t>(grain, 1);
+  if (most > 1 && !Team::inside) {
+    Pool& p = pool();
+    const std::unique_lock lock(p.busy, std::try_to_lock);
+    if (lock.owns_lock() && p.wanted > 1) {
+      if (!p.team) p.team = std::make_unique<Team>(p.wanted);
+      p.team->run(n, int(std::min<std::int64_t>(most, p.team->size())), body, context);
+      return;
+    }
+  }
+  body(context, 0, n);
+}
+
+}  // namespace atrous

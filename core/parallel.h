@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+#include <type_traits>
+
+// One team of threads for the whole program. Work is cut statically: thread t of k takes the elements [n*t/k,
+// n*(t+1)/k). A result must not depend on where the cuts are: every output is made by one body in one order,
+// and partial sums are cut by the shape alone. Then 1 and 2 threads give the same bits.
+
+namespace atrous {
+
+/// Threads that parallel_for uses, the caller included. Starts as the number of processors that this process
+/// may use.
+int threads();
+/// Throws ValueError unless 1 <= count <= 1024. Not to be called from inside a parallel_for.
+void set_threads(int count);
+
+/// While one lives, parallel_for in this thread runs inline: for threads of a program's own (loaders), which
+/// would otherwise take the team from the main thread.
+class SerialScope {
+ public:
+  SerialScope();
+  ~SerialScope();
+  SerialScope(const SerialScope&) = delete;
+  SerialScope& operator=(const SerialScope&) = delete;
+
+ private:
+  bool before_;
+};
+
+namespace detail {
+using ParallelBody = void (*)(void* context, std::int64_t begin, std::int64_t end);
+void parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* context);
+}  // namespace detail
+
+/// Calls body(begin, end) on parts that cover 0..n-1, one part a thread, none smaller than `grain` (but the
+/// last). A call from inside a body runs inline. An exception of a body is thrown again here (of the lowest
+/// part that threw).
+template <class Body>
+void parallel_for(std::int64_t n, std::int64_t grain, Body&& body) {
+  using Plain = std::remove_reference_t<Body>;
+  detail::parallel_for(
+      n, grain,
+      [](void* context, std::int64_t begin, std::int64_t end) {
+        (*static_cast<Plain*>(context))(begin, end);
+      },
+      const_cast<void*>(static_cast<const void*>(&body)));
+}
+
+/// The same with a grain of one: each element is a large piece of work.
+template <class Body>
+void parallel_for(std::int64_t n, Body&& body) {
+  parallel_for(n, 1, body);
+}
+
+}  // namespace atrous

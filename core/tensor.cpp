@@ -1,0 +1,126 @@
+#include "atrous/core/tensor.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "atrous/core/error.h"
+
+namespace atrous {
+namespace {
+
+template <class To, class From>
+To convert(From value) {
+  if constexpr (std::is_same_v<From, bf16>)
+    return convert<To>(float(value));
+  else if constexpr (std::is_same_v<To, bf16>)
+    return bf16(float(value));
+  else
+    return static_cast<To>(value);
+}
+
+}  // namespace
+
+Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
+  std::int64_t bytes = 0;
+  ATROUS_CHECK(ShapeError, !__builtin_mul_overflow(shape.numel(), dtype_size(dtype), &bytes), "tensor", shape,
+               " of ", dtype, " does not fit into 63 bits of bytes");
+  Tensor t;
+  t.storage_ = std::make_shared<Storage>(std::size_t(bytes), device);
+  t.shape_ = shape;
+  t.dtype_ = dtype;
+  return t;
+}
+
+Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  if (t.bytes()) std::memset(t.data(), 0, std::size_t(t.bytes()));
+  return t;
+}
+
+Tensor Tensor::full(const Shape& shape, double value, Dtype dtype, Device device) {
+  Tensor t = empty(shape, dtype, device);
+  t.fill(value);
+  return t;
+}
+
+template <class T>
+Tensor Tensor::from(const Shape& shape, const std::vector<T>& values) {
+  ATROUS_CHECK(ShapeError, shape.numel() == std::int64_t(values.size()), "tensor", shape, " has ",
+               shape.numel(), " elements; ", values.size(), " values were given");
+  Tensor t = empty(shape, dtype_of<T>());
+  std::copy(values.begin(), values.end(), t.span<T>().begin());
+  return t;
+}
+template Tensor Tensor::from(const Shape&, const std::vector<float>&);
+template Tensor Tensor::from(const Shape&, const std::vector<double>&);
+template Tensor Tensor::from(const Shape&, const std::vector<std::uint8_t>&);
+template Tensor Tensor::from(const Shape&, const std::vector<std::int32_t>&);
+template Tensor Tensor::from(const Shape&, const std::vector<std::int64_t>&);
+
+std::int64_t Tensor::dim(int axis) const {
+  const int from_start = axis < 0 ? axis + rank() : axis;
+  ATROUS_CHECK(ShapeError, from_start >= 0 && from_start < rank(), "tensor", "axis ", axis, " of ", shape_);
+  return shape_[from_start];
+}
+
+double Tensor::item() const {
+  ATROUS_CHECK(ShapeError, numel() == 1, "tensor", "item() wants one element; this is ", shape_);
+  return visit_dtype(dtype_, [&]<class T>() { return convert<double>(span<T>()[0]); });
+}
+
+Tensor Tensor::reshape(const Shape& shape) const {
+  ATROUS_CHECK(ShapeError, shape.numel() == numel(), "reshape", shape_, " has ", numel(), " elements, ",
+               shape, " has ", shape.numel());
+  Tensor t = *this;
+  t.shape_ = shape;
+  return t;
+}
+
+Tensor Tensor::clone() const {
+  if (!defined()) return {};
+  Tensor t = empty(shape_, dtype_, device());
+  t.copy_from(*this);
+  return t;
+}
+
+Tensor Tensor::to(Dtype dtype) const {
+  if (dtype == dtype_ || !defined()) return *this;
+  Tensor t = empty(shape_, dtype, device());
+  visit_dtype(dtype_, [&]<class From>() {
+    visit_dtype(dtype, [&]<class To>() {
+      const Span<const From> from = span<From>();
+      std::transform(from.begin(), from.end(), t.span<To>().begin(), [](From v) { return convert<To>(v); });
+    });
+  });
+  return t;
+}
+
+Tensor Tensor::to(Device device) const {
+  ATROUS_CHECK(DeviceError, device == this->device(), "tensor", "cannot move from ", this->device(), " to ",
+               device, ": this build has no CUDA");
+  return *this;
+}
+
+void Tensor::fill(double value) {
+  visit_dtype(dtype_, [&]<class T>() {
+    const Span<T> elements = span<T>();
+    std::fill(elements.begin(), elements.end(), convert<T>(value));
+  });
+}
+
+void Tensor::copy_from(const Tensor& other) {
+  ATROUS_CHECK(ShapeError, shape_ == other.shape_, "tensor", "copy of ", other.shape_, " into ", shape_);
+  ATROUS_CHECK(DtypeError, dtype_ == other.dtype_, "tensor", "copy of ", other.dtype_, " into ", dtype_);
+  if (bytes()) std::memmove(data(), other.data(), std::size_t(bytes()));
+}
+
+void Tensor::check_dtype(Dtype wanted) const {
+  ATROUS_CHECK(DtypeError, wanted == dtype_, "tensor", shape_, " holds ", dtype_, ", read as ", wanted);
+}
+
+bool identical(const Tensor& a, const Tensor& b) {
+  return a.defined() == b.defined() && a.shape() == b.shape() && a.dtype() == b.dtype() &&
+         (a.bytes() == 0 || std::memcmp(a.data(), b.data(), std::size_t(a.bytes())) == 0);
+}
+
+}  // namespace atrous

@@ -1,0 +1,39 @@
+#pragma once
+
+// Vectors of floats as wide as the instruction set that this file is compiled for, from the compiler's vector
+// extensions: a + b, a * b, a < b ? c : d work lane by lane. To be included by files named in
+// atrous_simd_sources() alone.
+
+#ifndef ATROUS_ISA
+#error "simd_vector.h belongs into files that atrous_simd_sources() compiles"
+#endif
+
+#define ATROUS_INLINE inline __attribute__((always_inline))
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+
+inline constexpr int kLanes = ATROUS_VECTOR_BYTES / 4;
+
+typedef float Vec __attribute__((vector_size(ATROUS_VECTOR_BYTES)));
+typedef float UnalignedVec __attribute__((vector_size(ATROUS_VECTOR_BYTES), aligned(4), may_alias));
+
+ATROUS_INLINE Vec load(const float* p) { return *reinterpret_cast<const UnalignedVec*>(p); }
+ATROUS_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) = v; }
+/// All lanes equal to x. (x - 0 folds into a broadcast for every x; x + 0 does not, because of -0.)
+ATROUS_INLINE Vec broadcast(float x) { return x - Vec{}; }
+ATROUS_INLINE Vec max(Vec a, Vec b) { return a < b ? b : a; }
+ATROUS_INLINE Vec min(Vec a, Vec b) { return b < a ? b : a; }
+
+/// The first n < kLanes lanes; the others are zero.
+ATROUS_INLINE Vec load_part(const float* p, long n) {
+  float lanes[kLanes] = {};
+  for (long i = 0; i < n; ++i) lanes[i] = p[i];
+  return load(lanes);
+}
+ATROUS_INLINE void store_part(float* p, Vec v, long n) {
+  float lanes[kLanes];
+  store(lanes, v);
+  for (long i = 0; i < n; ++i) p[i] = lanes[i];
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA

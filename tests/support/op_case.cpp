@@ -1,0 +1,82 @@
+#include "tests/support/op_case.h"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+namespace atrous::tests {
+namespace {
+
+std::vector<OpCase>& rows() {
+  static std::vector<OpCase> all;
+  return all;
+}
+
+std::vector<double> draw(const OpInput& input, Random random) {
+  std::vector<double> v(std::size_t(input.shape.numel()));
+  switch (input.draw) {
+    case Draw::normal:
+      for (double& x : v) x = random.normal();
+      break;
+    case Draw::positive:
+      for (double& x : v) x = random.uniform(0.5, 2);
+      break;
+    case Draw::away_from_0:
+      for (double& x : v) do
+          x = random.normal();
+        while (std::abs(x) <= 0.1);
+      break;
+    case Draw::distinct:
+      for (std::size_t i = 0; i < v.size(); ++i) v[i] = 0.01 * (double(i) - 0.5 * double(v.size()) + 0.25);
+      for (std::size_t i = v.size(); i > 1; --i)
+        std::swap(v[i - 1], v[std::size_t(random.below(std::int64_t(i)))]);
+      break;
+    case Draw::fixed:
+      v = input.values;
+      break;
+  }
+  // Every row starts from numbers that a float holds, so that float and double compute the same thing.
+  for (double& x : v) x = double(float(x));
+  return v;
+}
+
+}  // namespace
+
+Reference::Reference(const Tensor& t) : shape(t.shape()) {
+  const Tensor doubles = t.to(Dtype::f64);
+  const Span<const double> s = doubles.span<double>();
+  values.assign(s.begin(), s.end());
+}
+
+double& Reference::at(std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) {
+  const std::int64_t index[] = {a, b, c, d};
+  std::int64_t offset = 0;
+  for (int axis = 0; axis < shape.rank(); ++axis) offset = offset * shape[axis] + index[axis];
+  return values.at(std::size_t(offset));
+}
+double Reference::at(std::int64_t a, std::int64_t b, std::int64_t c, std::int64_t d) const {
+  return const_cast<Reference*>(this)->at(a, b, c, d);
+}
+double Reference::padded(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
+  if (h < 0 || h >= shape[1] || w < 0 || w >= shape[2]) return 0;
+  return at(n, h, w, c);
+}
+
+OpCases::OpCases(std::vector<OpCase> added) {
+  for (auto& row : added) rows().push_back(std::move(row));
+}
+const std::vector<OpCase>& OpCases::all() { return rows(); }
+
+Tensor draw_input(const OpCase& row, int k, Dtype dtype) {
+  const OpInput& input = row.inputs.at(std::size_t(k));
+  return Tensor::from(input.shape, draw(input, Random(20260 + std::uint64_t(k)))).to(dtype);
+}
+
+std::vector<Variable> draw_inputs(const OpCase& row, Dtype dtype, bool with_grad) {
+  std::vector<Variable> inputs;
+  for (std::size_t k = 0; k < row.inputs.size(); ++k)
+    inputs.emplace_back(draw_input(row, int(k), dtype), with_grad && row.inputs[k].differentiable);
+  return inputs;
+}
+
+}  // namespace atrous::tests
