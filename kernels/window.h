@@ -49,6 +49,29 @@ ATROUS_HD constexpr std::int64_t window_positions(std::int64_t in, std::int64_t 
   return room < 0 ? 0 : room / stride + 1;
 }
 
+/// The taps first <= t < end.
+struct TapRange {
+  std::int64_t first, end;
+};
+
+/// Which taps of the window at output position `at` lie inside an image axis of `in` pixels: tap t reads
+/// pixel at*stride - before + t*rate. Empty (first >= end) if all lie in the padding.
+ATROUS_HD constexpr TapRange live_taps(std::int64_t at, std::int64_t in, std::int64_t before,
+                                       std::int64_t taps, std::int64_t rate, std::int64_t stride) {
+  const std::int64_t start = at * stride - before;
+  const std::int64_t first = start < 0 ? (-start + rate - 1) / rate : 0;
+  const std::int64_t inside = start < in ? (in - 1 - start) / rate + 1 : 0;
+  return {first, inside < taps ? inside : taps};
+}
+
+/// The output position whose tap t reads pixel `at`: the inverse of at = o*stride - before + t*rate. -1 if
+/// there is none among 0..out-1.
+ATROUS_HD constexpr std::int64_t reader_of(std::int64_t at, std::int64_t tap, std::int64_t out,
+                                           std::int64_t before, std::int64_t rate, std::int64_t stride) {
+  const std::int64_t v = at + before - tap * rate;
+  return v >= 0 && v % stride == 0 && v / stride < out ? v / stride : -1;
+}
+
 /// The symmetric padding r(k-1)/2 that keeps the size at stride 1 for odd windows.
 constexpr Padding same_padding(PerAxis taps, PerAxis rate) {
   const std::int64_t v = rate.h * (taps.h - 1) / 2, h = rate.w * (taps.w - 1) / 2;
