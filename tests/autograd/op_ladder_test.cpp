@@ -18,25 +18,6 @@ namespace {
 
 std::string title(const OpCase& row) { return std::string(op_name(row.op)) + ": " + row.name; }
 
-double largest(const std::vector<double>& v) {
-  double m = 0;
-  for (const double x : v) m = std::max(m, std::abs(x));
-  return m;
-}
-
-// The largest difference over the largest value of `truth`; infinite if either holds a NaN that the other
-// does not.
-double gap(const Reference& got, const Reference& truth) {
-  if (got.shape != truth.shape) return INFINITY;
-  const double scale = std::max(largest(truth.values), 1e-6);
-  double worst = 0;
-  for (std::size_t i = 0; i < truth.values.size(); ++i) {
-    const double d = std::abs(got.values[i] - truth.values[i]);
-    if (!(d <= worst * scale)) worst = std::isnan(d) ? INFINITY : d / scale;
-  }
-  return worst;
-}
-
 Tensor weights_for(const Tensor& y) {
   Random random(7);
   Tensor v = Tensor::empty(y.shape(), Dtype::f64);

@@ -40,6 +40,12 @@ std::vector<double> draw(const OpInput& input, Random random) {
   return v;
 }
 
+double largest(const std::vector<double>& v) {
+  double m = 0;
+  for (const double x : v) m = std::max(m, std::abs(x));
+  return m;
+}
+
 }  // namespace
 
 Reference::Reference(const Tensor& t) : shape(t.shape()) {
@@ -60,6 +66,17 @@ double Reference::at(std::int64_t a, std::int64_t b, std::int64_t c, std::int64_
 double Reference::padded(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const {
   if (h < 0 || h >= shape[1] || w < 0 || w >= shape[2]) return 0;
   return at(n, h, w, c);
+}
+
+double gap(const Reference& got, const Reference& truth) {
+  if (got.shape != truth.shape) return INFINITY;
+  const double scale = std::max(largest(truth.values), 1e-6);
+  double worst = 0;
+  for (std::size_t i = 0; i < truth.values.size(); ++i) {
+    const double d = std::abs(got.values[i] - truth.values[i]);
+    if (!(d <= worst * scale)) worst = std::isnan(d) ? INFINITY : d / scale;
+  }
+  return worst;
 }
 
 OpCases::OpCases(std::vector<OpCase> added) {

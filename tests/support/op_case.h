@@ -46,6 +46,10 @@ struct Reference {
   double padded(std::int64_t n, std::int64_t h, std::int64_t w, std::int64_t c) const;
 };
 
+/// The largest difference over the largest value of `truth` (1e-6 at least); infinite if the shapes differ or
+/// if one holds a NaN.
+double gap(const Reference& got, const Reference& truth);
+
 struct OpCase {
   Op op;
   std::string name;  ///< what is special about the row: "stride 2, rate 3"
