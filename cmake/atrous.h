@@ -3,6 +3,7 @@
 // Everything a program needs: #include <atrous/atrous.h>
 
 #include "atrous/autograd/depthwise_conv2d.h"
+#include "atrous/autograd/conv2d.h"
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/gradcheck.h"
 #include "atrous/autograd/graph.h"

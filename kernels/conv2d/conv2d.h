@@ -1,0 +1,97 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/kernel.h"
+#include "atrous/kernels/window.h"
+
+// The convolution and its gradients. A convolution slides a window of window_h x window_w taps over an image;
+// each tap holds a matrix of in_channels x out_channels weights. Taps lie `rate` input pixels apart (rate > 1
+// is the atrous convolution of DeepLab; other places call it dilation), windows `stride` pixels apart; reads
+// outside of the image count as zero.
+//
+// Single precision takes the tuned kernels of this folder, double the plain loops of conv2d_body.h. Both add
+// up every output in one order that follows from the sizes alone.
+
+namespace atrous::kernels {
+
+/// Sizes of one convolution. out_h and out_w are window_positions() of the axis.
+struct Conv2dDims {
+  std::int64_t batch = 0, in_h = 0, in_w = 0, in_channels = 0;
+  std::int64_t out_h = 0, out_w = 0, out_channels = 0;
+  std::int64_t window_h = 1, window_w = 1;
+  PerAxis stride = 1;
+  Padding padding = 0;
+  PerAxis rate = 1;
+
+  ATROUS_HD constexpr std::int64_t out_pixels() const { return batch * out_h * out_w; }
+  ATROUS_HD constexpr std::int64_t in_pixels() const { return batch * in_h * in_w; }
+  ATROUS_HD constexpr std::int64_t taps() const { return window_h * window_w; }
+  bool operator==(const Conv2dDims&) const = default;
+};
+
+/// out_h and out_w from the other sizes; 0 where the window does not fit.
+constexpr Conv2dDims with_output_size(Conv2dDims d) {
+  d.out_h = window_positions(d.in_h, d.padding.top, d.padding.bottom, d.window_h, d.rate.h, d.stride.h);
+  d.out_w = window_positions(d.in_w, d.padding.left, d.padding.right, d.window_w, d.rate.w, d.stride.w);
+  return d;
+}
+
+/// What is done to an output before it is written.
+enum class Activation { none, relu, relu6 };
+
+/// The end of a convolution: y = activation(sum + bias). Inference puts the folded batch norm and the
+/// activation here; training uses the bias alone.
+template <class T>
+struct Conv2dEpilogue {
+  Span<const T> bias = {};  ///< [out_channels], or empty for none
+  Activation activation = Activation::none;
+};
+
+/// Elements of T that the kernels below need as `workspace`. Its content is undefined before and after.
+template <class T>
+std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims);
+template <class T>
+std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims);
+template <class T>
+std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims);
+template <class T>
+std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims);
+
+/// The convolution.
+///
+///   y[n,oh,ow,k] = activation(bias[k] + sum over r,s,c of
+///                  x[n, oh*stride.h + r*rate.h - padding.top, ow*stride.w + s*rate.w - padding.left, c] *
+///                  weight[r,s,c,k])
+///
+///   x         [batch, in_h, in_w, in_channels]; reads outside of it count as zero
+///   weight    [window_h, window_w, in_channels, out_channels]
+///   y         [batch, out_h, out_w, out_channels], overwritten
+ATROUS_KERNEL(conv2d_forward, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
+              const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y);
+
+/// The gradient by the input: every element of dx gathers from the windows that saw it.
+///
+///   dx[n,h,w,c] = sum over r,s,k of dy[n,oh,ow,k] * weight[r,s,c,k]
+///                 where oh*stride.h + r*rate.h - padding.top = h and the same for columns
+///
+///   dy [batch, out_h, out_w, out_channels]; dx [batch, in_h, in_w, in_channels], overwritten
+ATROUS_KERNEL(conv2d_backward_input, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
+              Span<T> workspace, Span<T> dx);
+
+/// The gradient by the weight.
+///
+///   dweight[r,s,c,k] = sum over n,oh,ow of
+///                      x[n, oh*stride.h + r*rate.h - padding.top, ow*stride.w + s*rate.w - padding.left, c]
+///                      * dy[n,oh,ow,k]
+///
+///   x, dy as above; dweight [window_h, window_w, in_channels, out_channels], overwritten
+ATROUS_KERNEL(conv2d_backward_weight, const Conv2dDims& dims, Span<const T> x, Span<const T> dy,
+              Span<T> workspace, Span<T> dweight);
+
+/// The gradient by the bias: dbias[k] = sum over n,oh,ow of dy[n,oh,ow,k]. Reads out_pixels() and
+/// out_channels alone, so it serves every operation that adds one number to each channel.
+ATROUS_KERNEL(conv2d_backward_bias, const Conv2dDims& dims, Span<const T> dy, Span<T> workspace,
+              Span<T> dbias);
+
+}  // namespace atrous::kernels

@@ -1,0 +1,238 @@
+#include "atrous/kernels/conv2d/conv2d.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "atrous/core/random.h"
+#include "tests/support/catch.h"
+
+namespace atrous::tests {
+namespace {
+
+using kernels::Activation;
+using kernels::Conv2dDims;
+
+constexpr double kGuard = 12345.0;
+
+// Memory of a result: NaN, and guard words behind.
+template <class T>
+struct Result {
+  std::vector<T> values;
+  std::int64_t size;
+
+  explicit Result(std::int64_t n) : values(std::size_t(n + 64), T(kGuard)), size(n) {
+    std::fill_n(values.begin(), n, std::numeric_limits<T>::quiet_NaN());
+  }
+  Span<T> span() { return {values.data(), size}; }
+  bool intact() const {
+    for (std::size_t i = std::size_t(size); i < values.size(); ++i)
+      if (values[i] != T(kGuard)) return false;
+    return true;
+  }
+};
+
+template <class T>
+std::vector<T> random_values(std::int64_t n, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<T> v(std::size_t(n), T(0));
+  for (T& x : v) x = T(float(random.uniform(-1, 1)));
+  return v;
+}
+
+template <class T>
+struct Problem {
+  Conv2dDims d;
+  std::vector<T> x, weight, bias, dy;
+
+  explicit Problem(const Conv2dDims& sizes)
+      : d(sizes),
+        x(random_values<T>(d.in_pixels() * d.in_channels, 1)),
+        weight(random_values<T>(d.taps() * d.in_channels * d.out_channels, 2)),
+        bias(random_values<T>(d.out_channels, 3)),
+        dy(random_values<T>(d.out_pixels() * d.out_channels, 4)) {}
+
+  std::vector<T> forward(bool with_bias, Activation activation) const {
+    Result<T> scratch(kernels::conv2d_forward_workspace_size<T>(d)), y(std::int64_t(dy.size()));
+    kernels::conv2d_forward<T>({}, d, x, weight,
+                               {with_bias ? Span<const T>(bias) : Span<const T>(), activation},
+                               scratch.span(), y.span());
+    CHECK((scratch.intact() && y.intact()));
+    return {y.values.begin(), y.values.begin() + y.size};
+  }
+  std::vector<T> backward_input() const {
+    Result<T> scratch(kernels::conv2d_backward_input_workspace_size<T>(d)), dx(std::int64_t(x.size()));
+    kernels::conv2d_backward_input<T>({}, d, dy, weight, scratch.span(), dx.span());
+    CHECK((scratch.intact() && dx.intact()));
+    return {dx.values.begin(), dx.values.begin() + dx.size};
+  }
+  std::vector<T> backward_weight() const {
+    Result<T> scratch(kernels::conv2d_backward_weight_workspace_size<T>(d)), dw(std::int64_t(weight.size()));
+    kernels::conv2d_backward_weight<T>({}, d, x, dy, scratch.span(), dw.span());
+    CHECK((scratch.intact() && dw.intact()));
+    return {dw.values.begin(), dw.values.begin() + dw.size};
+  }
+  std::vector<T> backward_bias() const {
+    Result<T> scratch(kernels::conv2d_backward_bias_workspace_size<T>(d)), db(d.out_channels);
+    kernels::conv2d_backward_bias<T>({}, d, dy, scratch.span(), db.span());
+    CHECK((scratch.intact() && db.intact()));
+    return {db.values.begin(), db.values.begin() + db.size};
+  }
+};
+
+// Calls visit(x index, weight index of k = 0, y index of k = 0) for every product of the formula.
+template <class Visit>
+void for_each_product(const Conv2dDims& d, const Visit& visit) {
+  for (std::int64_t n = 0; n < d.batch; ++n)
+    for (std::int64_t oh = 0; oh < d.out_h; ++oh)
+      for (std::int64_t ow = 0; ow < d.out_w; ++ow)
+        for (std::int64_t r = 0; r < d.window_h; ++r)
+          for (std::int64_t s = 0; s < d.window_w; ++s) {
+            const std::int64_t h = oh * d.stride.h + r * d.rate.h - d.padding.top;
+            const std::int64_t w = ow * d.stride.w + s * d.rate.w - d.padding.left;
+            if (h < 0 || h >= d.in_h || w < 0 || w >= d.in_w) continue;
+            for (std::int64_t c = 0; c < d.in_channels; ++c)
+              visit(std::size_t(((n * d.in_h + h) * d.in_w + w) * d.in_channels + c),
+                    std::size_t(((r * d.window_w + s) * d.in_channels + c) * d.out_channels),
+                    std::size_t(((n * d.out_h + oh) * d.out_w + ow) * d.out_channels));
+          }
+}
+
+double gap(const std::vector<float>& got, const std::vector<double>& truth) {
+  double worst = 0, scale = 1e-6;
+  for (const double t : truth) scale = std::max(scale, std::abs(t));
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    const double difference = std::abs(double(got[i]) - truth[i]);
+    if (!(difference <= worst)) worst = std::isnan(difference) ? INFINITY : difference;
+  }
+  return worst / scale;
+}
+
+// Every kernel in single precision against sums in double.
+void check_all(const Conv2dDims& sizes) {
+  const Conv2dDims d = kernels::with_output_size(sizes);
+  INFO("x " << d.batch << 'x' << d.in_h << 'x' << d.in_w << 'x' << d.in_channels << ", window " << d.window_h
+            << 'x' << d.window_w << 'x' << d.out_channels << ", stride " << d.stride << ", rate " << d.rate
+            << ", padding " << d.padding);
+  REQUIRE((d.out_h > 0 && d.out_w > 0));
+  const Problem<float> p(d);
+  const std::size_t k_count = std::size_t(d.out_channels);
+  std::vector<double> y(p.dy.size()), dx(p.x.size()), dweight(p.weight.size()), dbias(k_count);
+  for_each_product(d, [&](std::size_t ix, std::size_t iw, std::size_t iy) {
+    double sum = 0;
+    for (std::size_t k = 0; k < k_count; ++k) {
+      y[iy + k] += double(p.x[ix]) * p.weight[iw + k];
+      dweight[iw + k] += double(p.x[ix]) * p.dy[iy + k];
+      sum += double(p.dy[iy + k]) * p.weight[iw + k];
+    }
+    dx[ix] += sum;
+  });
+  for (std::size_t i = 0; i < p.dy.size(); ++i) dbias[i % k_count] += p.dy[i];
+
+  CHECK(gap(p.forward(false, Activation::none), y) < 2e-6);
+  for (std::size_t i = 0; i < y.size(); ++i) y[i] = std::max(0.0, y[i] + p.bias[i % k_count]);
+  CHECK(gap(p.forward(true, Activation::relu), y) < 2e-6);
+  for (double& v : y) v = std::min(v, 6.0);
+  CHECK(gap(p.forward(true, Activation::relu6), y) < 2e-5);  // the largest output is 6, the sums are not
+  CHECK(gap(p.backward_input(), dx) < 2e-6);
+  CHECK(gap(p.backward_weight(), dweight) < 4e-6);
+  CHECK(gap(p.backward_bias(), dbias) < 4e-6);
+}
+
+}  // namespace
+
+TEST_CASE("conv2d kernels: a case worked out by hand", "[kernels][conv2d]") {
+  //        x           weight        padded by one, rate 2: the taps of output (0, 0) lie on
+  //     1  2  3        1  10         (-1,-1) (-1, 1)
+  //     4  5  6      100 1000        ( 1,-1) ( 1, 1)    so that only 5 * 1000 is inside
+  const Conv2dDims d = kernels::with_output_size({.batch = 1,
+                                                  .in_h = 2,
+                                                  .in_w = 3,
+                                                  .in_channels = 1,
+                                                  .out_channels = 1,
+                                                  .window_h = 2,
+                                                  .window_w = 2,
+                                                  .padding = 1,
+                                                  .rate = 2});
+  REQUIRE((d.out_h == 2 && d.out_w == 3));
+  const std::vector<double> x = {1, 2, 3, 4, 5, 6}, weight = {1, 10, 100, 1000};
+  Result<double> y(6);
+  kernels::conv2d_forward<double>({}, d, x, weight, {}, {}, y.span());
+  CHECK(std::vector<double>(y.values.begin(), y.values.begin() + 6) ==
+        std::vector<double>{5000, 6400, 500, 20, 31, 2});
+}
+
+TEST_CASE("conv2d kernels: sizes around the register tiles", "[kernels][conv2d]") {
+  const std::int64_t channels = GENERATE(1, 3, 8, 15, 17, 32, 33, 49),
+                     out_channels = GENERATE(1, 7, 16, 31, 48, 65);
+  check_all({.batch = 2,
+             .in_h = 5,
+             .in_w = 9,
+             .in_channels = channels,
+             .out_channels = out_channels,
+             .window_h = 1,
+             .window_w = 1});
+  check_all({.batch = 1,
+             .in_h = 7,
+             .in_w = 6,
+             .in_channels = channels,
+             .out_channels = out_channels,
+             .window_h = 3,
+             .window_w = 3,
+             .padding = 1});
+}
+
+TEST_CASE("conv2d kernels: strides, rates and paddings", "[kernels][conv2d]") {
+  const PerAxis stride = GENERATE(PerAxis(1), PerAxis(2), PerAxis(3, 1));
+  const PerAxis rate = GENERATE(PerAxis(1), PerAxis(2), PerAxis(1, 4), PerAxis(12));
+  const Padding padding = GENERATE(Padding(12), Padding(12, 11, 13, 9));
+  check_all({.batch = 1,
+             .in_h = 9,
+             .in_w = 11,
+             .in_channels = 5,
+             .out_channels = 18,
+             .window_h = 3,
+             .window_w = 3,
+             .stride = stride,
+             .padding = padding,
+             .rate = rate});
+}
+
+TEST_CASE("conv2d kernels: windows of other sizes", "[kernels][conv2d]") {
+  const std::int64_t taps = GENERATE(2, 4, 5, 7);
+  for (const std::int64_t stride : {1, 2, 4})
+    check_all({.batch = 2,
+               .in_h = 13,
+               .in_w = 8,
+               .in_channels = 3,
+               .out_channels = 20,
+               .window_h = taps,
+               .window_w = taps,
+               .stride = stride,
+               .padding = taps / 2});
+}
+
+TEST_CASE("conv2d kernels: reductions longer than a block", "[kernels][conv2d]") {
+  check_all({.batch = 1, .in_h = 5, .in_w = 5, .in_channels = 700, .out_channels = 40});
+  check_all({.batch = 1,
+             .in_h = 6,
+             .in_w = 4,
+             .in_channels = 330,
+             .out_channels = 290,
+             .window_h = 3,
+             .window_w = 3,
+             .padding = 1});
+  check_all({.batch = 3, .in_h = 65, .in_w = 33, .in_channels = 9, .out_channels = 20});
+  check_all({.batch = 1,
+             .in_h = 257,
+             .in_w = 31,
+             .in_channels = 3,
+             .out_channels = 16,
+             .window_h = 3,
+             .window_w = 3,
+             .stride = 2,
+             .padding = 1});
+}
+
+}  // namespace atrous::tests
