@@ -7,6 +7,7 @@
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/gradcheck.h"
 #include "atrous/autograd/graph.h"
+#include "atrous/autograd/resize.h"
 #include "atrous/core/memory.h"
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
