@@ -8,6 +8,7 @@
 #include "atrous/autograd/gradcheck.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/resize.h"
+#include "atrous/autograd/pool2d.h"
 #include "atrous/core/memory.h"
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"

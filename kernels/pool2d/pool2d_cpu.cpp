@@ -1,0 +1,89 @@
+#include <algorithm>
+
+#include "atrous/core/parallel.h"
+#include "atrous/kernels/pool2d/pool2d.h"
+#include "atrous/kernels/pool2d/pool2d_body.h"
+
+namespace atrous::kernels::cpu {
+namespace {
+
+// body(pixel, 0, channels) for every pixel.
+template <class Body>
+void each_pixel(std::int64_t pixels, std::int64_t channels, const Body& body) {
+  const std::int64_t grain = std::max<std::int64_t>(1, (1 << 13) / std::max<std::int64_t>(channels, 1));
+  parallel_for(pixels, grain, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) body(i, 0, channels);
+  });
+}
+
+constexpr std::int64_t kBlock = 64;  // channels that one sum of rows goes through together
+
+}  // namespace
+
+template <class T>
+void max_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T> y, MaxTaps taps) {
+  const std::int64_t pixels = dims.batch * dims.out_h * dims.out_w;
+  if (taps.wide.empty())
+    each_pixel(pixels, dims.channels, MaxPoolForward<T, std::uint8_t>{dims, x, y, taps.narrow});
+  else
+    each_pixel(pixels, dims.channels, MaxPoolForward<T, std::int32_t>{dims, x, y, taps.wide});
+}
+ATROUS_INSTANTIATE(max_pool2d_forward);
+
+template <class T>
+void max_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, MaxTaps taps, Span<T> dx) {
+  const std::int64_t pixels = dims.batch * dims.in_h * dims.in_w;
+  if (taps.wide.empty())
+    each_pixel(pixels, dims.channels, MaxPoolBackward<T, std::uint8_t>{dims, dy, taps.narrow, dx});
+  else
+    each_pixel(pixels, dims.channels, MaxPoolBackward<T, std::int32_t>{dims, dy, taps.wide, dx});
+}
+ATROUS_INSTANTIATE(max_pool2d_backward);
+
+template <class T>
+void avg_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T> y) {
+  each_pixel(dims.batch * dims.out_h * dims.out_w, dims.channels, AvgPoolForward<T>{dims, x, y});
+}
+ATROUS_INSTANTIATE(avg_pool2d_forward);
+
+template <class T>
+void avg_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, Span<T> dx) {
+  each_pixel(dims.batch * dims.in_h * dims.in_w, dims.channels, AvgPoolBackward<T>{dims, dy, dx});
+}
+ATROUS_INSTANTIATE(avg_pool2d_backward);
+
+template <class T>
+void global_avg_pool2d_forward(Stream, std::int64_t batch, std::int64_t height, std::int64_t width,
+                               std::int64_t channels, Span<const T> x, Span<T> y) {
+  const std::int64_t blocks = (channels + kBlock - 1) / kBlock;
+  parallel_for(batch * blocks, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t n = i / blocks, from = i % blocks * kBlock,
+                         count = std::min(kBlock, channels - from);
+      T total[kBlock] = {};
+      for (std::int64_t h = 0; h < height; ++h) {
+        T row[kBlock] = {};
+        const T* in = x.data() + ((n * height + h) * width) * channels + from;
+        for (std::int64_t w = 0; w < width; ++w, in += channels)
+          for (std::int64_t c = 0; c < count; ++c) row[c] += in[c];
+        for (std::int64_t c = 0; c < count; ++c) total[c] += row[c];
+      }
+      for (std::int64_t c = 0; c < count; ++c) y[n * channels + from + c] = total[c] / T(height * width);
+    }
+  });
+}
+ATROUS_INSTANTIATE(global_avg_pool2d_forward);
+
+template <class T>
+void global_avg_pool2d_backward(Stream, std::int64_t batch, std::int64_t pixels, std::int64_t channels,
+                                Span<const T> dy, Span<T> dx) {
+  const T share = T(1) / T(pixels);
+  each_pixel(batch * pixels, channels, [&](std::int64_t pixel, std::int64_t begin, std::int64_t end) {
+    const T* g = dy.data() + pixel / pixels * channels;
+    T* out = dx.data() + pixel * channels;
+    for (std::int64_t c = begin; c < end; ++c) out[c] = g[c] * share;
+  });
+}
+ATROUS_INSTANTIATE(global_avg_pool2d_backward);
+
+}  // namespace atrous::kernels::cpu
