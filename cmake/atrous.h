@@ -2,6 +2,7 @@
 
 // Everything a program needs: #include <atrous/atrous.h>
 
+#include "atrous/autograd/batch_norm.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/autograd/conv2d.h"
 #include "atrous/autograd/elementwise.h"
