@@ -8,6 +8,8 @@
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/gradcheck.h"
 #include "atrous/autograd/graph.h"
+#include "atrous/autograd/layout.h"
+#include "atrous/autograd/reduce.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/autograd/pool2d.h"
 #include "atrous/core/memory.h"

@@ -7,7 +7,10 @@ namespace atrous::tests {
 TEST_CASE("elementwise: agrees with PyTorch, forward and backward", "[autograd][elementwise]") {
   check_against_reference("elementwise", [](const ReferenceCase& c, const ReferenceInputs& in) -> Variable {
     if (c.op == "relu") return relu(in["x"]);
+    if (c.op == "relu6") return relu6(in["x"]);
     if (c.op == "add") return add(in["a"], in["b"]);
+    if (c.op == "mul") return mul(in["a"], in["b"]);
+    if (c.op == "scale") return scale(in["x"], c.number("factor"));
     FAIL("no such operation: " << c.op);
     return {};
   });

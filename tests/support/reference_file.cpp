@@ -82,6 +82,10 @@ std::vector<double> ReferenceCase::numbers(const std::string& key) const {
   const auto found = number_options.find(key);
   return found == number_options.end() ? std::vector<double>() : found->second;
 }
+std::vector<std::int64_t> ReferenceCase::integers(const std::string& key) const {
+  const auto values = numbers(key);
+  return {values.begin(), values.end()};
+}
 std::string ReferenceCase::text(const std::string& key, const std::string& fallback) const {
   const auto found = text_options.find(key);
   return found == text_options.end() ? fallback : found->second;

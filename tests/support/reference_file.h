@@ -33,6 +33,7 @@ struct ReferenceCase {
   std::int64_t integer(const std::string& key, std::int64_t fallback = 0) const;
   bool flag(const std::string& key, bool fallback = false) const;
   std::vector<double> numbers(const std::string& key) const;
+  std::vector<std::int64_t> integers(const std::string& key) const;
   std::string text(const std::string& key, const std::string& fallback = {}) const;
   bool has(const std::string& key) const;
 
