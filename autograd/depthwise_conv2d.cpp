@@ -35,59 +35,68 @@ kernels::DepthwiseConv2dDims checked_dims(const Variable& x, const Variable& wei
           .in_w = x.dim(2),
           .channels = x.dim(3),
           .multiplier = weight.dim(3),
-          .taps_h = weight.dim(0),
-          .taps_w = weight.dim(1),
           .out_h = out_h,
           .out_w = out_w,
+          .window_h = weight.dim(0),
+          .window_w = weight.dim(1),
           .stride = options.stride,
-          .rate = options.rate,
-          .padding = p};
+          .padding = p,
+          .rate = options.rate};
 }
 
-Tensor workspace_for(const Tensor& like, std::int64_t size) {
-  return Tensor::empty({size}, like.dtype(), like.device());
+template <class T>
+Tensor workspace(const Tensor& beside, std::int64_t size) {
+  return Tensor::empty({size}, dtype_of<T>(), beside.device());
+}
+
+template <class T>
+void backward_input(const kernels::DepthwiseConv2dDims& dims, const Tensor& dy, const Tensor& weight,
+                    Tensor dx) {
+  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_input_workspace_size<T>(dims));
+  kernels::depthwise_conv2d_backward_input<T>(dy.stream(), dims, dy.span<T>(), weight.span<T>(),
+                                              scratch.span<T>(), dx.span<T>());
+}
+
+template <class T>
+void backward_weight(const kernels::DepthwiseConv2dDims& dims, const Tensor& x, const Tensor& dy,
+                     Tensor dweight) {
+  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_weight_workspace_size<T>(dims));
+  kernels::depthwise_conv2d_backward_weight<T>(dy.stream(), dims, x.span<T>(), dy.span<T>(),
+                                               scratch.span<T>(), dweight.span<T>());
+}
+
+template <class T>
+void backward_bias(const kernels::DepthwiseConv2dDims& dims, const Tensor& dy, Tensor dbias) {
+  const kernels::Conv2dDims sizes{
+      .batch = dims.batch, .out_h = dims.out_h, .out_w = dims.out_w, .out_channels = dims.out_channels()};
+  Tensor scratch = workspace<T>(dy, kernels::conv2d_backward_bias_workspace_size<T>(sizes));
+  kernels::conv2d_backward_bias<T>(dy.stream(), sizes, dy.span<T>(), scratch.span<T>(), dbias.span<T>());
 }
 
 }  // namespace
 
 Variable depthwise_conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                           const Conv2dOptions& options) {
-  const kernels::DepthwiseConv2dDims dims = checked_dims(x, weight, bias, options);
+  const kernels::DepthwiseConv2dDims dims = checked_dims(x, weight, bias, options);  // throws here
   Tensor y = Tensor::empty({dims.batch, dims.out_h, dims.out_w, dims.out_channels()}, x.dtype(), x.device());
-  Tensor workspace = workspace_for(y, kernels::depthwise_conv2d_forward_workspace_size(dims));
   visit_float(x.dtype(), [&]<class T>() {
+    Tensor scratch = workspace<T>(y, kernels::depthwise_conv2d_forward_workspace_size<T>(dims));
+    kernels::Conv2dEpilogue<T> epilogue;
+    if (bias.defined()) epilogue.bias = bias.value().span<T>();
     kernels::depthwise_conv2d_forward<T>(x.stream(), dims, x.value().span<T>(), weight.value().span<T>(),
-                                         bias.defined() ? bias.value().span<T>() : Span<const T>(),
-                                         y.span<T>(), workspace.span<T>());
+                                         epilogue, scratch.span<T>(), y.span<T>());
   });
-
+  // Each gradient reads the other factor only.
   const Tensor kept_x = weight.requires_grad() ? x.value() : Tensor();
   const Tensor kept_weight = x.requires_grad() ? weight.value() : Tensor();
-  return record(
-      Op::depthwise_conv2d, y, {x, weight, bias},
-      [dims, kept_x, kept_weight](const Tensor& dy, Gradients& grads) {
-        visit_float(dy.dtype(), [&]<class T>() {
-          if (grads.needed(0)) {
-            Tensor dx = grads.empty(0);
-            Tensor scratch = workspace_for(dy, kernels::depthwise_conv2d_backward_input_workspace_size(dims));
-            kernels::depthwise_conv2d_backward_input<T>(
-                dy.stream(), dims, dy.span<T>(), kept_weight.span<T>(), dx.span<T>(), scratch.span<T>());
-          }
-          if (grads.needed(1)) {
-            Tensor dweight = grads.empty(1);
-            Tensor scratch =
-                workspace_for(dy, kernels::depthwise_conv2d_backward_weight_workspace_size(dims));
-            kernels::depthwise_conv2d_backward_weight<T>(dy.stream(), dims, kept_x.span<T>(), dy.span<T>(),
-                                                         dweight.span<T>(), scratch.span<T>());
-          }
-          if (grads.needed(2)) {
-            Tensor dbias = grads.empty(2);
-            Tensor scratch = workspace_for(dy, kernels::depthwise_conv2d_backward_bias_workspace_size(dims));
-            kernels::depthwise_conv2d_backward_bias<T>(dy.stream(), dims, dy.span<T>(), dbias.span<T>(),
-                                                       scratch.span<T>());
-          }
-        });
-      });
+  return record(Op::depthwise_conv2d, y, {x, weight, bias},
+                [dims, kept_x, kept_weight](const Tensor& dy, Gradients& grads) {
+                  visit_float(dy.dtype(), [&]<class T>() {
+                    if (grads.needed(0)) backward_input<T>(dims, dy, kept_weight, grads.empty(0));
+                    if (grads.needed(1)) backward_weight<T>(dims, kept_x, dy, grads.empty(1));
+                    if (grads.needed(2)) backward_bias<T>(dims, dy, grads.empty(2));
+                  });
+                });
 }
 
 }  // namespace atrous

@@ -3,7 +3,9 @@
 // Everything a program needs: #include <atrous/atrous.h>
 
 #include "atrous/autograd/batch_norm.h"
+#include "atrous/autograd/conv_transpose2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
+#include "atrous/autograd/separable_conv2d.h"
 #include "atrous/autograd/conv2d.h"
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/gradcheck.h"

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d.h"
 
 // The arithmetic of one pixel and a range of its channels: the CPU asks for all channels of a pixel, whose
@@ -10,7 +11,8 @@ namespace atrous::kernels {
 template <class T>
 struct DepthwiseForward {
   DepthwiseConv2dDims d;
-  Span<const T> x, weight, bias;
+  Span<const T> x, weight;
+  Conv2dEpilogue<T> epilogue;
   Span<T> y;
 
   /// Output channels begin..end-1 of output pixel `pixel` of [N, OH, OW].
@@ -18,20 +20,22 @@ struct DepthwiseForward {
     const std::int64_t m = d.multiplier, out_c = d.channels * m;
     const std::int64_t ow = pixel % d.out_w, oh = pixel / d.out_w % d.out_h, n = pixel / d.out_w / d.out_h;
     T* out = y.data() + pixel * out_c;
-    for (std::int64_t k = begin; k < end; ++k) out[k] = bias.empty() ? T(0) : bias[k];
-    const TapRange rows = live_taps(oh, d.in_h, d.padding.top, d.taps_h, d.rate.h, d.stride.h);
-    const TapRange cols = live_taps(ow, d.in_w, d.padding.left, d.taps_w, d.rate.w, d.stride.w);
+    for (std::int64_t k = begin; k < end; ++k) out[k] = epilogue.bias.empty() ? T(0) : epilogue.bias[k];
+    const TapRange rows = live_taps(oh, d.in_h, d.padding.top, d.window_h, d.rate.h, d.stride.h);
+    const TapRange cols = live_taps(ow, d.in_w, d.padding.left, d.window_w, d.rate.w, d.stride.w);
     for (std::int64_t r = rows.first; r < rows.end; ++r)
       for (std::int64_t s = cols.first; s < cols.end; ++s) {
         const std::int64_t ih = oh * d.stride.h + r * d.rate.h - d.padding.top;
         const std::int64_t iw = ow * d.stride.w + s * d.rate.w - d.padding.left;
         const T* in = x.data() + ((n * d.in_h + ih) * d.in_w + iw) * d.channels;
-        const T* w = weight.data() + (r * d.taps_w + s) * out_c;
+        const T* w = weight.data() + (r * d.window_w + s) * out_c;
         if (m == 1)
           for (std::int64_t k = begin; k < end; ++k) out[k] += in[k] * w[k];
         else
           for (std::int64_t k = begin; k < end; ++k) out[k] += in[k / m] * w[k];
       }
+    if (epilogue.activation != Activation::none)
+      for (std::int64_t k = begin; k < end; ++k) out[k] = activate(epilogue.activation, out[k]);
   }
 };
 
@@ -47,14 +51,14 @@ struct DepthwiseBackwardInput {
     const std::int64_t iw = pixel % d.in_w, ih = pixel / d.in_w % d.in_h, n = pixel / d.in_w / d.in_h;
     T* out = dx.data() + pixel * d.channels;
     for (std::int64_t c = begin; c < end; ++c) out[c] = T(0);
-    for (std::int64_t r = 0; r < d.taps_h; ++r) {
+    for (std::int64_t r = 0; r < d.window_h; ++r) {
       const std::int64_t oh = reader_of(ih, r, d.out_h, d.padding.top, d.rate.h, d.stride.h);
       if (oh < 0) continue;
-      for (std::int64_t s = 0; s < d.taps_w; ++s) {
+      for (std::int64_t s = 0; s < d.window_w; ++s) {
         const std::int64_t ow = reader_of(iw, s, d.out_w, d.padding.left, d.rate.w, d.stride.w);
         if (ow < 0) continue;
         const T* g = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * out_c;
-        const T* w = weight.data() + (r * d.taps_w + s) * out_c;
+        const T* w = weight.data() + (r * d.window_w + s) * out_c;
         if (m == 1)
           for (std::int64_t c = begin; c < end; ++c) out[c] += g[c] * w[c];
         else
