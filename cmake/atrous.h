@@ -18,3 +18,6 @@
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
 #include "atrous/core/tensor.h"
+#include "atrous/io/colormap.h"
+#include "atrous/io/image.h"
+#include "atrous/io/label_png.h"
