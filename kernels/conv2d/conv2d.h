@@ -70,6 +70,17 @@ std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims);
 ATROUS_KERNEL(conv2d_forward, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
               const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y);
 
+/// Weights in the order in which the kernels of this processor and these sizes read them, for inference:
+/// packed once, used for every image of the same size. The packed form is not to be stored in files.
+template <class T>
+std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims);
+template <class T>
+std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims);
+ATROUS_KERNEL(conv2d_pack_weight, const Conv2dDims& dims, Span<const T> weight, Span<T> packed);
+/// conv2d_forward with the same bits, from packed weights.
+ATROUS_KERNEL(conv2d_forward_packed, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,
+              const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y);
+
 /// The gradient by the input: every element of dx gathers from the windows that saw it.
 ///
 ///   dx[n,h,w,c] = sum over r,s,k of dy[n,oh,ow,k] * weight[r,s,c,k]

@@ -1,15 +1,43 @@
+#include <algorithm>
+#include <type_traits>
+
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/conv2d_body.h"
+#include "atrous/kernels/conv2d/direct.h"
+
+// Which implementation serves which type: float the tuned kernels, everything else the plain bodies.
 
 namespace atrous::kernels {
+namespace {
 
 template <class T>
-std::int64_t conv2d_forward_workspace_size(const Conv2dDims&) {
+constexpr bool kTuned = std::is_same_v<T, float>;
+
+}  // namespace
+
+template <class T>
+std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims) {
+  if constexpr (kTuned<T>) return DirectBlocking(Gather::forward, dims).packed_size();
+  return dims.taps() * dims.in_channels * dims.out_channels;
+}
+template <class T>
+std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims) {
+  if constexpr (kTuned<T>) return direct_workspace_size(DirectBlocking(Gather::forward, dims));
   return 0;
 }
 template <class T>
-std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims&) {
+std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims) {
+  if constexpr (kTuned<T>)
+    return conv2d_packed_weight_size<T>(dims) + conv2d_forward_packed_workspace_size<T>(dims);
+  return 0;
+}
+template <class T>
+std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims) {
+  if constexpr (kTuned<T>) {
+    const DirectBlocking blocking(Gather::backward_input, dims);
+    return blocking.packed_size() + direct_workspace_size(blocking);
+  }
   return 0;
 }
 template <class T>
@@ -20,6 +48,8 @@ template <class T>
 std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims) {
   return PixelChunks(dims.out_pixels()).count * dims.out_channels;
 }
+ATROUS_INSTANTIATE(conv2d_packed_weight_size);
+ATROUS_INSTANTIATE(conv2d_forward_packed_workspace_size);
 ATROUS_INSTANTIATE(conv2d_forward_workspace_size);
 ATROUS_INSTANTIATE(conv2d_backward_input_workspace_size);
 ATROUS_INSTANTIATE(conv2d_backward_weight_workspace_size);
@@ -37,19 +67,56 @@ void for_each_row(std::int64_t rows, std::int64_t width, const Body& body) {
   });
 }
 
+template <class T>
+Span<T> after(Span<T> s, std::int64_t begin) {
+  return s.part(begin, s.size() - begin);
+}
+
 }  // namespace
 
 template <class T>
-void conv2d_forward(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
-                    const Conv2dEpilogue<T>& epilogue, Span<T>, Span<T> y) {
-  for_each_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, weight, epilogue, y});
+void conv2d_pack_weight(Stream, const Conv2dDims& dims, Span<const T> weight, Span<T> packed) {
+  if constexpr (kTuned<T>)
+    direct_pack(DirectBlocking(Gather::forward, dims), dims, weight, packed);
+  else
+    std::copy(weight.begin(), weight.end(), packed.begin());
+}
+ATROUS_INSTANTIATE(conv2d_pack_weight);
+
+template <class T>
+void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,
+                           const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y) {
+  if constexpr (kTuned<T>)
+    direct_run(DirectBlocking(Gather::forward, dims), dims, x, packed, epilogue, workspace, y);
+  else
+    for_each_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, packed, epilogue, y});
+}
+ATROUS_INSTANTIATE(conv2d_forward_packed);
+
+template <class T>
+void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
+                    const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y) {
+  if constexpr (kTuned<T>) {
+    const std::int64_t size = conv2d_packed_weight_size<T>(dims);
+    conv2d_pack_weight<T>(stream, dims, weight, workspace.part(0, size));
+    conv2d_forward_packed<T>(stream, dims, x, workspace.part(0, size), epilogue, after(workspace, size), y);
+  } else {
+    conv2d_forward_packed<T>(stream, dims, x, weight, epilogue, workspace, y);
+  }
 }
 ATROUS_INSTANTIATE(conv2d_forward);
 
 template <class T>
-void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight, Span<T>,
-                           Span<T> dx) {
-  for_each_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, dx});
+void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
+                           Span<T> workspace, Span<T> dx) {
+  if constexpr (kTuned<T>) {
+    const DirectBlocking blocking(Gather::backward_input, dims);
+    const std::int64_t size = blocking.packed_size();
+    direct_pack(blocking, dims, weight, workspace.part(0, size));
+    direct_run(blocking, dims, dy, workspace.part(0, size), {}, after(workspace, size), dx);
+  } else {
+    for_each_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, dx});
+  }
 }
 ATROUS_INSTANTIATE(conv2d_backward_input);
 

@@ -1,0 +1,55 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/core/span.h"
+#include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/gemm/panels.h"
+
+// The tuned convolution in single precision by implicit GEMM: forward, and backward by the input, for every
+// shape. "Implicit" because the matrix of windows is never written down: a tile of pixels copies the channels
+// of one tap right before it multiplies them. See gather_plan.h for what is gathered, gemm/gemm_tile_simd.h
+// for the product itself.
+
+namespace atrous::kernels {
+
+enum class Gather { forward, backward_input };
+
+/// How one direction of a convolution is cut into products.
+struct DirectBlocking {
+  DirectBlocking(Gather direction, const Conv2dDims& dims);
+
+  simd::TileShape tile;
+  Gather direction;
+  bool windows;                ///< few channels: whole windows are one sum (window_pack_simd.h)
+  std::int64_t taps, depth;    ///< matrices, and rows of each: taps of the window, channels of the source
+  std::int64_t columns;        ///< channels of the destination
+  std::int64_t block_depth;    ///< rows of a matrix in one step of the sum
+  std::int64_t window_rows;    ///< the same in rows of the window, if `windows`
+  std::int64_t depth_blocks;   ///< steps that make up `depth`
+  std::int64_t block_columns;  ///< destination channels for which a block of pixels is packed once
+  std::int64_t block_tiles;    ///< tiles of a block: their A and sums stay in the L2 cache
+
+  std::int64_t depth_of(std::int64_t block) const {
+    return block + 1 < depth_blocks ? block_depth : depth - block * block_depth;
+  }
+  /// Floats of the packed weights, and of scratch memory for one thread.
+  std::int64_t packed_size() const;
+  std::int64_t a_size() const;
+  std::int64_t sums_size() const;
+};
+
+/// Weights [window_h, window_w, in_channels, out_channels] in the order in which they will be read:
+/// [block of columns][block of depth][tap][panel][depth][column].
+void direct_pack(const DirectBlocking& blocking, const Conv2dDims& dims, Span<const float> weight,
+                 Span<float> packed);
+
+/// Floats that direct_run needs beside the packed weights, for as many threads as there are now.
+std::int64_t direct_workspace_size(const DirectBlocking& blocking);
+
+/// destination = activation(bias + gathered source * weights)
+void direct_run(const DirectBlocking& blocking, const Conv2dDims& dims, Span<const float> source,
+                Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
+                Span<float> destination);
+
+}  // namespace atrous::kernels

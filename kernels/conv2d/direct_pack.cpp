@@ -1,0 +1,67 @@
+#include <algorithm>
+
+#include "atrous/core/parallel.h"
+#include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/window_pack_simd.h"
+#include "atrous/kernels/gemm/panels.h"
+
+namespace atrous::kernels {
+namespace {
+
+constexpr std::int64_t kBlockDepth = 256;     // an A tile and a panel of B of it share the L1 cache
+constexpr std::int64_t kBlockRows = 112;      // pixels of a block
+constexpr std::int64_t kBlockColumns = 1024;  // their sums for so many columns stay in the L2 cache
+constexpr std::int64_t kFewChannels = 16;     // up to here whole windows are summed at once
+
+}  // namespace
+
+DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::tile_shape()), direction(way) {
+  const bool forward = direction == Gather::forward;
+  const std::int64_t channels = forward ? d.in_channels : d.out_channels;
+  const std::int64_t row = d.window_w * channels;
+  columns = forward ? d.out_channels : d.in_channels;
+  windows = forward && d.taps() > 1 && channels <= kFewChannels && row <= simd::kLongestWindow;
+  if (windows) {
+    taps = 1, depth = d.taps() * channels;
+    window_rows = std::clamp<std::int64_t>(kBlockDepth * 3 / 2 / row, 1, d.window_h);
+    block_depth = window_rows * row;
+  } else {
+    taps = d.taps(), depth = channels, window_rows = 0;
+    const std::int64_t blocks = std::max<std::int64_t>(1, (depth + kBlockDepth / 2) / kBlockDepth);
+    block_depth = round_up((depth + blocks - 1) / blocks, simd::kChunk);  // 2/3 to 3/2 of what is wanted
+  }
+  depth_blocks = (depth + block_depth - 1) / block_depth;
+  block_columns = std::min(round_up(columns, tile.columns), kBlockColumns);
+  block_tiles = kBlockRows / tile.rows;
+}
+
+std::int64_t DirectBlocking::packed_size() const { return taps * depth * round_up(columns, tile.lanes); }
+std::int64_t DirectBlocking::a_size() const {
+  return block_tiles * tile.rows * round_up(block_depth, simd::kChunk);
+}
+std::int64_t DirectBlocking::sums_size() const { return block_tiles * tile.rows * block_columns; }
+
+void direct_pack(const DirectBlocking& b, const Conv2dDims& d, Span<const float> weight, Span<float> packed) {
+  const std::int64_t panels = Panels{b.tile, b.columns}.count(), steps = b.depth_blocks * b.taps;
+  parallel_for(panels * steps, 4, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t panel = i % panels, tap = i / panels % b.taps, block = i / panels / b.taps;
+      const std::int64_t column = panel * b.tile.columns;
+      const std::int64_t first = column / b.block_columns * b.block_columns;  // of the block of columns
+      const Panels here{b.tile, std::min(b.block_columns, b.columns - first)};
+      const std::int64_t local = (column - first) / b.tile.columns, depth = b.depth_of(block);
+      float* to = packed.data() + first * b.taps * b.depth +
+                  (block * b.block_depth * b.taps + tap * depth) * here.packed_columns() +
+                  local * b.tile.columns * depth;
+      const std::int64_t row = block * b.block_depth;
+      if (b.direction == Gather::forward)
+        pack_panel(weight.data() + (tap * b.depth + row) * b.columns + column, b.columns, depth,
+                   here.used(local), here.width(local), to);
+      else
+        pack_panel_transposed(weight.data() + (tap * b.columns + column) * b.depth + row, d.out_channels,
+                              depth, here.used(local), here.width(local), to);
+    }
+  });
+}
+
+}  // namespace atrous::kernels

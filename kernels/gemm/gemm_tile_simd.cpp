@@ -1,0 +1,172 @@
+#include "atrous/kernels/gemm/gemm_tile_simd.h"
+
+#include "atrous/kernels/simd_vector.h"
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+namespace {
+
+constexpr int kRows = kTileRows, kVectors = kTileVectors;
+constexpr int kColumns = kVectors * kLanes;
+
+ATROUS_INLINE void copy(float* to, const float* from, long n) {
+  for (long i = 0; i < n; ++i) to[i] = from[i];
+}
+
+// The sums rest in registers; the loop reads `Vectors` vectors of B and broadcasts a number of A for each
+// row.
+template <int Rows, int Vectors, TileLayout kLayout>
+void tile(const TileArgs& t) {
+  constexpr int kStep = kLayout == TileLayout::chunked ? 1 : interleave(kRows);  // floats of A by step
+  constexpr int kRow = kLayout == TileLayout::chunked ? kChunk : 1;              // floats of A by row
+  Vec sum[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec{};
+  const float* a = t.a;
+  const float* b = t.b;
+  const auto step = [&](long at) __attribute__((always_inline)) {
+    Vec right[Vectors];
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      right[v] = load(b + (at * Vectors + v) * kLanes);
+      __builtin_prefetch(b + (at * Vectors + v + 8 * Vectors) * kLanes, 0, 3);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i) {
+      const Vec left = broadcast(a[at * kStep + i * kRow]);
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
+    }
+  };
+  // The lines that the end of this function writes, and perhaps reads: owned by then.
+  for (int i = 0; i < t.rows; ++i) {
+    const char* row = reinterpret_cast<const char*>(t.out ? t.out[i] : t.sums + i * kColumns);
+    for (int line = 0; line < Vectors * ATROUS_VECTOR_BYTES; line += 64) __builtin_prefetch(row + line, 1, 3);
+  }
+  const float* next = t.next_b;
+  for (long chunk = t.depth / kChunk; chunk > 0; --chunk) {
+    for (long line = 0; line < t.next_lines; ++line, next += 16) __builtin_prefetch(next, 0, 2);
+    for (int quarter = 0; quarter < kChunk / 4; ++quarter) {
+      step(0), step(1), step(2), step(3);
+      a += 4 * kStep, b += 4 * Vectors * kLanes;
+    }
+    if constexpr (kLayout == TileLayout::chunked) a += (kRows - 1) * kChunk;
+  }
+  for (long rest = t.depth % kChunk; rest > 0; --rest) step(0), a += kStep, b += Vectors * kLanes;
+
+  if (t.add)
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.rows)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) sum[i][v] += load(t.sums + i * kColumns + v * kLanes);
+  if (!t.out) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.rows)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) store(t.sums + i * kColumns + v * kLanes, sum[i][v]);
+    return;
+  }
+  if (t.bias)
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      const Vec bias = load(t.bias + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) sum[i][v] += bias;
+    }
+  if (t.activation) {
+    const Vec most = broadcast(t.activation == 2 ? 6.0f : __builtin_inff());
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) {
+        const Vec y = sum[i][v] <= Vec{} ? Vec{} : sum[i][v];
+        sum[i][v] = y >= most ? most : y;
+      }
+  }
+  if (t.columns == Vectors * kLanes) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.rows)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) store(t.out[i] + v * kLanes, sum[i][v]);
+  } else {
+    float row[Vectors * kLanes];
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.rows) {
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) store(row + v * kLanes, sum[i][v]);
+        copy(t.out[i], row, t.columns);
+      }
+  }
+}
+
+using Tile = void (*)(const TileArgs&);
+
+// Heights are even: an odd tile computes a row that nobody stores.
+template <TileLayout kLayout, int Vectors>
+Tile tile_of_height(int rows) {
+  switch ((rows + 1) / 2) {
+    case 1:
+      return tile<2, Vectors, kLayout>;
+    case 2:
+      return tile<4, Vectors, kLayout>;
+    case 3:
+      return tile<6, Vectors, kLayout>;
+#if ATROUS_VECTOR_BYTES == 64
+    case 4:
+      return tile<8, Vectors, kLayout>;
+    case 5:
+      return tile<10, Vectors, kLayout>;
+    case 6:
+      return tile<12, Vectors, kLayout>;
+    case 7:
+      return tile<14, Vectors, kLayout>;
+#endif
+    default:
+      return nullptr;
+  }
+}
+
+}  // namespace
+
+TileShape tile_shape() { return {kRows, kColumns, kLanes}; }
+
+void gemm_tile(const TileArgs& t) {
+  if (t.layout == TileLayout::chunked)
+    (t.columns > kLanes ? tile_of_height<TileLayout::chunked, 2>(t.rows)
+                        : tile_of_height<TileLayout::chunked, 1>(t.rows))(t);
+  else
+    (t.columns > kLanes ? tile_of_height<TileLayout::interleaved, 2>(t.rows)
+                        : tile_of_height<TileLayout::interleaved, 1>(t.rows))(t);
+}
+
+void pack_chunked(const float* const* rows, int count, std::int64_t depth, float* a) {
+  for (int i = 0; i < count; ++i, a += kChunk) {
+    const float* from = rows[i];
+    float* to = a;
+    std::int64_t at = 0;
+    for (; at + kChunk <= depth; at += kChunk, to += kRows * kChunk)
+      for (int v = 0; v < kChunk; v += kLanes) store(to + v, load(from + at + v));
+    copy(to, from + at, depth - at);
+  }
+}
+
+void pack_pieces(const float* from, std::int64_t steps, std::int64_t stride, std::int64_t width, int cut,
+                 int piece, std::int64_t piece_stride, float* to) {
+  for (std::int64_t i = 0; i < steps; ++i, from += stride, to += piece) {
+    float* place = to;
+    for (std::int64_t at = 0; at < width; at += cut, place += piece_stride) {
+      // Whole vectors while the row has them, even past the cut: those columns are never stored.
+      int v = 0;
+      for (; v + kLanes <= piece && at + v + kLanes <= width; v += kLanes)
+        store(place + v, load(from + at + v));
+      for (; v < piece; ++v) place[v] = at + v < width ? from[at + v] : 0.0f;
+    }
+  }
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA

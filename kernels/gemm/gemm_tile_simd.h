@@ -1,0 +1,76 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/simd.h"
+
+// The heart of every matrix product in single precision: a tile of the result, small enough to stay in
+// registers while the sum runs (14 x 32 on AVX-512, 6 x 16 on AVX2, 6 x 8 at least), and the copies that
+// bring its factors into the order in which it reads them. GEMM and the convolutions are loops around it.
+//
+// Every element of a tile is summed by itself, step after step, so its bits do not depend on how rows and
+// columns are cut into tiles. Cutting the sum itself (one call a part, `add`) does change rounding.
+
+namespace atrous::kernels::simd {
+
+/// Floats of one row that lie together in a chunked A.
+inline constexpr int kChunk = 16;
+inline constexpr int kMostTileRows = 14;
+
+/// Size of the register tile; `lanes` is the vector.
+struct TileShape {
+  int rows, columns, lanes;
+};
+
+/// How the left factor of a tile, rows x depth, lies in memory.
+enum class TileLayout {
+  chunked,     ///< [depth / kChunk][TileShape::rows][kChunk]: cut from rows that are contiguous in depth
+  interleaved  ///< [depth][interleave of the tile]: cut from columns, a step of the sum is one piece
+};
+
+/// Rows that a step of an interleaved A takes, at least TileShape::rows: whole vectors of AVX2.
+constexpr int interleave(int tile_rows) { return (tile_rows + 7) / 8 * 8; }
+
+/// One tile: sums[rows, columns] (+)= A[rows, depth] * B[depth, columns].
+struct TileArgs {
+  TileLayout layout = TileLayout::chunked;
+  int rows = 0;              ///< 1..TileShape::rows
+  int columns = 0;           ///< 1..TileShape::columns
+  std::int64_t depth = 0;    ///< may be 0
+  const float* a = nullptr;  ///< as `layout` says; readable for two rows more than `rows`
+  const float* b = nullptr;  ///< [depth][columns rounded up to lanes]
+  float* sums = nullptr;     ///< [rows][TileShape::columns], partial sums between calls
+  bool add = false;          ///< start from `sums` instead of from zero
+  float* const* out =
+      nullptr;  ///< not null in the last call: row i is finished and goes to out[i], not to sums
+  const float* bias = nullptr;    ///< added when finished: [columns rounded up to lanes], or null
+  int activation = 0;             ///< applied when finished: 0 none, 1 relu, 2 relu6
+  const float* next_b = nullptr;  ///< fetched into the cache meanwhile: `next_lines` lines each kChunk steps
+  std::int64_t next_lines = 0;
+};
+
+ATROUS_SIMD_RESULT(TileShape, tile_shape);
+ATROUS_SIMD(gemm_tile, const TileArgs& args);
+
+/// Copies `depth` floats from each of `rows` pointers into a chunked A.
+ATROUS_SIMD(pack_chunked, const float* const* rows, int count, std::int64_t depth, float* a);
+
+/// Copies steps x width floats, steps `stride` apart, to pieces of `piece` columns: piece j of step i goes to
+/// to + j * piece_stride + i * piece. Packs an interleaved A (piece = interleave, of `cut` columns each) and
+/// panels of B (piece = cut = columns of the tile). Columns past `width` up to the end of a piece are zero.
+ATROUS_SIMD(pack_pieces, const float* from, std::int64_t steps, std::int64_t stride, std::int64_t width,
+            int cut, int piece, std::int64_t piece_stride, float* to);
+
+#ifdef ATROUS_ISA
+namespace ATROUS_ISA {
+#if ATROUS_VECTOR_BYTES == 64
+// 28 sums, 2 vectors of B and one broadcast in 32 registers.
+inline constexpr int kTileRows = 14, kTileVectors = 2;
+#else
+// 12 sums in 16 registers.
+inline constexpr int kTileRows = 6, kTileVectors = 2;
+#endif
+}  // namespace ATROUS_ISA
+#endif
+
+}  // namespace atrous::kernels::simd
