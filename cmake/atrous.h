@@ -13,6 +13,7 @@
 #include "atrous/autograd/layout.h"
 #include "atrous/autograd/reduce.h"
 #include "atrous/autograd/resize.h"
+#include "atrous/autograd/softmax.h"
 #include "atrous/autograd/pool2d.h"
 #include "atrous/core/memory.h"
 #include "atrous/core/parallel.h"
