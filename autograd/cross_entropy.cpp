@@ -69,7 +69,7 @@ Variable softmax_cross_entropy(const Variable& logits, const Tensor& labels,
   const Dtype dtype = logits.dtype();
   const Device device = logits.device();
   const Stream stream = logits.stream();
-  Tensor loss = Tensor::empty({1}, dtype, device);
+  Tensor loss = Tensor::empty(Shape(), dtype, device);
   // The loss is one number and its gradient a multiple of one tensor, which the same pass makes: nothing else
   // is kept, the logits neither.
   Tensor dlogits;

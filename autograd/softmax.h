@@ -41,7 +41,7 @@ struct CrossEntropyOptions {
 ///
 ///   logits   [N, H, W, C]; an infinite or NaN one at a counted pixel makes the loss NaN
 ///   labels   [N, H, W], u8 or i32: a class 0..C-1 or ignore_label
-///   returns  [1]
+///   returns  one element, rank 0
 ///
 /// Throws ShapeError or DtypeError for tensors that do not fit; ValueError for a label that is neither (the
 /// text names pixel, label and number of classes), a weight below 0 or not finite, a fraction outside (0, 1].

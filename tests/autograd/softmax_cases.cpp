@@ -65,7 +65,7 @@ Reference mean_loss(const Reference& logits, const Loss& how) {
   valid.resize(std::size_t(std::ceil(how.hard_fraction * double(valid.size()))));
   double sum = 0, total = 0;
   for (const auto& [loss, weight] : valid) sum += loss, total += weight;
-  Reference y(Shape{1});
+  Reference y{Shape()};
   y.values[0] = sum / total;
   return y;
 }
