@@ -24,12 +24,33 @@ struct GradientSlot {
 };
 
 struct Node {
+  struct Input {
+    std::shared_ptr<GradientSlot> slot;  // null for an absent input
+    bool wanted = false;                 // when recorded: the op kept what this gradient needs
+  };
+
   Op op;
   std::uint64_t sequence;  // later operations have larger numbers, so descending order is a topological one
-  std::vector<std::shared_ptr<GradientSlot>> inputs;
+  std::vector<Input> inputs;
   Backward backward;
   bool released = false;
+
+  ~Node();
 };
+
+// Takes a record apart in a loop. Left to the destructors, a chain of operations would be destroyed by as
+// many nested calls as it is long, and the stack ends after some ten thousand.
+Node::~Node() {
+  std::vector<Input> doomed = std::move(inputs);
+  while (!doomed.empty()) {
+    const std::shared_ptr<GradientSlot> slot = std::move(doomed.back().slot);
+    doomed.pop_back();
+    if (!slot || slot.use_count() > 1 || !slot->node || slot->node.use_count() > 1) continue;
+    // Nobody else holds this operation: its inputs join the list, and it goes without any.
+    for (Input& input : slot->node->inputs) doomed.push_back(std::move(input));
+    slot->node->inputs.clear();
+  }
+}
 
 }  // namespace detail
 
@@ -49,17 +70,19 @@ std::shared_ptr<GradientSlot> make_slot(const Tensor& value, bool requires_grad)
   return slot;
 }
 
+bool takes_gradient(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f64; }
+
 // Adds `gradient` to `sum`. A first gradient is taken as it is, shared or not; a sum is only overwritten when
 // nobody else holds it.
-void accumulate(Tensor& sum, const Tensor& gradient) {
+void accumulate(Tensor& sum, Tensor gradient) {
   if (!sum.defined()) {
-    sum = gradient;
+    sum = std::move(gradient);
     return;
   }
   Tensor target = sum.use_count() == 1 ? sum : Tensor::empty(sum.shape(), sum.dtype(), sum.device());
-  const Tensor& before = sum;
   visit_float(sum.dtype(), [&]<class T>() {
-    kernels::add_forward<T>(sum.stream(), before.span<T>(), gradient.span<T>(), target.span<T>());
+    kernels::add_forward<T>(sum.stream(), std::as_const(sum).span<T>(), std::as_const(gradient).span<T>(),
+                            target.span<T>());
   });
   sum = target;
 }
@@ -82,8 +105,8 @@ Variable record_result(Tensor value, std::shared_ptr<Node> node) {
 
 Variable::Variable(Tensor value, bool requires_grad) {
   ATROUS_CHECK(ValueError, value.defined(), "variable", "made from an undefined tensor");
-  ATROUS_CHECK(DtypeError, !requires_grad || value.dtype() == Dtype::f32 || value.dtype() == Dtype::f64,
-               "variable", "gradients want f32 or f64, not ", value.dtype());
+  ATROUS_CHECK(DtypeError, !requires_grad || takes_gradient(value.dtype()), "variable",
+               "gradients want f32 or f64, not ", value.dtype());
   slot_ = make_slot(value, requires_grad);
   slot_->keep = true;
   value_ = std::make_shared<Tensor>(std::move(value));
@@ -104,6 +127,8 @@ bool Variable::requires_grad() const { return slot_ && slot_->requires_grad; }
 void Variable::set_requires_grad(bool wanted) {
   ATROUS_CHECK(ValueError, slot_ && !slot_->node, "variable",
                "only a leaf can be told whether it wants a gradient");
+  ATROUS_CHECK(DtypeError, !wanted || takes_gradient(dtype()), "variable", "gradients want f32 or f64, not ",
+               dtype());
   slot_->requires_grad = wanted;
 }
 
@@ -131,23 +156,25 @@ Variable Variable::detach() const { return Variable(value()); }
 
 // ---- recording
 
-Gradients::Gradients(std::vector<std::shared_ptr<GradientSlot>> slots)
-    : slots_(std::move(slots)), results_(slots_.size()) {}
+Gradients::Gradients(const Node& node) : node_(node), results_(node.inputs.size()) {}
+
+GradientSlot& Gradients::slot(int i) const { return *node_.inputs.at(std::size_t(i)).slot; }
 
 bool Gradients::needed(int i) const {
-  return slots_.at(std::size_t(i)) && slots_[std::size_t(i)]->requires_grad;
+  const Node::Input& input = node_.inputs.at(std::size_t(i));
+  return input.wanted && input.slot->requires_grad;
 }
 
 Tensor Gradients::empty(int i) {
-  const GradientSlot& slot = *slots_.at(std::size_t(i));
-  return results_[std::size_t(i)] = Tensor::empty(slot.shape, slot.dtype, slot.device);
+  const GradientSlot& to = slot(i);
+  return results_[std::size_t(i)] = Tensor::empty(to.shape, to.dtype, to.device);
 }
 
 void Gradients::set(int i, Tensor gradient) {
-  const GradientSlot& slot = *slots_.at(std::size_t(i));
-  ATROUS_CHECK(ShapeError, gradient.shape() == slot.shape && gradient.dtype() == slot.dtype, "gradient",
-               "input ", i, " is ", slot.shape, ' ', slot.dtype, ", its gradient came as ", gradient.shape(),
-               ' ', gradient.dtype());
+  const GradientSlot& to = slot(i);
+  ATROUS_CHECK(ShapeError, gradient.shape() == to.shape && gradient.dtype() == to.dtype, op_name(node_.op),
+               "input ", i, " is ", to.shape, ' ', to.dtype, ", its gradient came as ", gradient.shape(), ' ',
+               gradient.dtype());
   results_[std::size_t(i)] = std::move(gradient);
 }
 
@@ -166,7 +193,7 @@ Variable record(Op op, Tensor y, const std::vector<Variable>& inputs, Backward b
   auto node = std::make_shared<Node>();
   node->op = op;
   node->sequence = count++;
-  for (const Variable& input : inputs) node->inputs.push_back(slot_of(input));
+  for (const Variable& input : inputs) node->inputs.push_back({slot_of(input), input.requires_grad()});
   node->backward = std::move(backward);
   return record_result(std::move(y), std::move(node));
 }
@@ -189,27 +216,33 @@ class BackwardPass {
     std::sort(order_.begin(), order_.end(),
               [](const auto& a, const auto& b) { return a->node->sequence > b->node->sequence; });
     for (auto& slot : order_) {
-      const Tensor dy = std::exchange(slot->pending, Tensor());
+      Tensor dy = std::exchange(slot->pending, Tensor());
       const std::shared_ptr<Node> node = slot->node;
       if (dy.defined()) {
-        if (slot->keep) accumulate(slot->grad, dy);
-        Gradients grads(node->inputs);
+        Gradients grads(*node);
         node->backward(dy, grads);
-        for (std::size_t i = 0; i < node->inputs.size(); ++i)
-          if (grads.needed(int(i)) && grads.results_[i].defined())
-            hand_on(node->inputs[i], grads.results_[i]);
+        for (int i = 0; i < int(node->inputs.size()); ++i)
+          if (grads.needed(i) && grads.results_[std::size_t(i)].defined())
+            hand_on(node->inputs[std::size_t(i)].slot, std::move(grads.results_[std::size_t(i)]));
       }
       if (!retain_graph) {
         node->backward = nullptr;
         node->inputs.clear();
         node->released = true;
       }
+      if (slot->keep && dy.defined()) finished_.push_back({slot, std::move(dy)});
       slot.reset();
     }
-    for (const auto& leaf : leaves_) accumulate(leaf->grad, std::exchange(leaf->pending, Tensor()));
+    for (const auto& leaf : leaves_) finished_.push_back({leaf, std::exchange(leaf->pending, Tensor())});
+    publish();
   }
 
  private:
+  struct Finished {
+    std::shared_ptr<GradientSlot> slot;
+    Tensor gradient;
+  };
+
   void collect(const std::shared_ptr<GradientSlot>& root) {
     std::vector<std::shared_ptr<GradientSlot>> stack = {root};
     std::unordered_set<const GradientSlot*> seen;
@@ -220,17 +253,29 @@ class BackwardPass {
       ATROUS_CHECK(ValueError, !slot->node->released, op_name(slot->node->op),
                    "backward() a second time through a released record; pass retain_graph the first time");
       order_.push_back(slot);
-      for (const auto& input : slot->node->inputs) stack.push_back(input);
+      for (const auto& input : slot->node->inputs) stack.push_back(input.slot);
     }
   }
 
-  void hand_on(const std::shared_ptr<GradientSlot>& slot, const Tensor& gradient) {
+  void hand_on(const std::shared_ptr<GradientSlot>& slot, Tensor gradient) {
     if (!slot->node && !slot->pending.defined()) leaves_.push_back(slot);
-    accumulate(slot->pending, gradient);
+    accumulate(slot->pending, std::move(gradient));
+  }
+
+  // Callers see the new gradients all at once: first everything that may run out of memory, then the
+  // additions. No two visible gradients share memory, so that clipping one in place leaves the others as they
+  // are.
+  void publish() {
+    for (auto& [slot, gradient] : finished_) {
+      Tensor& ours = slot->grad.defined() ? slot->grad : gradient;
+      if (ours.use_count() > 1) ours = ours.clone();
+    }
+    for (auto& [slot, gradient] : finished_) accumulate(slot->grad, std::move(gradient));
   }
 
   std::vector<std::shared_ptr<GradientSlot>> order_;
   std::vector<std::shared_ptr<GradientSlot>> leaves_;
+  std::vector<Finished> finished_;
 };
 
 void Variable::backward(const Tensor& seed, bool retain_graph) const {
@@ -245,7 +290,7 @@ void Variable::backward(const Tensor& seed, bool retain_graph) const {
   ATROUS_CHECK(ShapeError, dy.shape() == shape() && dy.dtype() == dtype(), "backward", "the seed is ",
                dy.shape(), ' ', dy.dtype(), ", the variable ", shape(), ' ', dtype());
   if (!slot_->node) {
-    accumulate(slot_->grad, dy);
+    accumulate(slot_->grad, seed.defined() ? dy.clone() : dy);
     return;
   }
   const NoGrad no_grad;

@@ -15,9 +15,10 @@ namespace atrous {
 /// What a backward function hands its results to: one gradient for each input of the operation.
 class Gradients {
  public:
-  explicit Gradients(std::vector<std::shared_ptr<detail::GradientSlot>> slots);
+  explicit Gradients(const detail::Node& node);
 
-  /// Whether anybody wants the gradient of input i. False for absent inputs.
+  /// Whether anybody wants the gradient of input i: it was wanted when the operation was recorded, and still
+  /// is. False for absent inputs.
   bool needed(int i) const;
   /// A tensor shaped like input i, elements undefined, to be overwritten with its gradient: it is handed on
   /// after the call.
@@ -27,9 +28,10 @@ class Gradients {
   void set(int i, Tensor gradient);
 
  private:
-  friend struct detail::Node;
   friend class BackwardPass;
-  std::vector<std::shared_ptr<detail::GradientSlot>> slots_;
+  detail::GradientSlot& slot(int i) const;
+
+  const detail::Node& node_;
   std::vector<Tensor> results_;
 };
 

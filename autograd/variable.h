@@ -35,7 +35,7 @@ class Variable {
 
   bool requires_grad() const;
   /// Starts or stops asking for this leaf's gradient (a frozen layer). Throws ValueError on the result of an
-  /// operation.
+  /// operation, DtypeError unless the leaf is f32 or f64.
   void set_requires_grad(bool wanted);
   /// The sum of the gradients of all backward() calls since zero_grad(); undefined before the first. Leaves
   /// keep it, and results of operations for which keep_grad() was called.
@@ -47,7 +47,9 @@ class Variable {
 
   /// Adds d(this)/d(leaf) to the gradient of every leaf that this variable depends on. It must hold one
   /// element, or `seed`, of its shape, weighs its elements. The record is released: a second call throws
-  /// ValueError unless `retain_graph`.
+  /// ValueError unless `retain_graph`. If anything throws on the way, no gradient has changed, and the record
+  /// is spent. Two threads may run backward() at once if their graphs share no variable that requires a
+  /// gradient.
   void backward(const Tensor& seed = {}, bool retain_graph = false) const;
   /// The same value without the record.
   Variable detach() const;
