@@ -5,6 +5,7 @@
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/weight_gradient.h"
 
 // Which implementation serves which type: float the tuned kernels, everything else the plain bodies.
 
@@ -41,7 +42,8 @@ std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims) {
   return 0;
 }
 template <class T>
-std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims&) {
+std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims) {
+  if constexpr (kTuned<T>) return weight_gradient_workspace_size(WeightGradientBlocking(dims));
   return 0;
 }
 template <class T>
@@ -121,10 +123,13 @@ void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Spa
 ATROUS_INSTANTIATE(conv2d_backward_input);
 
 template <class T>
-void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> dy, Span<T>,
-                            Span<T> dweight) {
-  for_each_row(dims.taps() * dims.in_channels, dims.out_channels,
-               Conv2dBackwardWeight<T>{dims, x, dy, dweight});
+void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> dy,
+                            Span<T> workspace, Span<T> dweight) {
+  if constexpr (kTuned<T>)
+    weight_gradient(WeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
+  else
+    for_each_row(dims.taps() * dims.in_channels, dims.out_channels,
+                 Conv2dBackwardWeight<T>{dims, x, dy, dweight});
 }
 ATROUS_INSTANTIATE(conv2d_backward_weight);
 

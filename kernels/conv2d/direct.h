@@ -15,6 +15,9 @@ namespace atrous::kernels {
 
 enum class Gather { forward, backward_input };
 
+/// Whether whole windows are summed at once: a tap of so few channels would be too short a sum.
+bool window_sums(const Conv2dDims& dims);
+
 /// How one direction of a convolution is cut into products.
 struct DirectBlocking {
   DirectBlocking(Gather direction, const Conv2dDims& dims);

@@ -15,12 +15,16 @@ constexpr std::int64_t kFewChannels = 16;     // up to here whole windows are su
 
 }  // namespace
 
+bool window_sums(const Conv2dDims& d) {
+  return d.taps() > 1 && d.in_channels <= kFewChannels && d.taps() * d.in_channels <= simd::kLongestWindow;
+}
+
 DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::tile_shape()), direction(way) {
   const bool forward = direction == Gather::forward;
   const std::int64_t channels = forward ? d.in_channels : d.out_channels;
   const std::int64_t row = d.window_w * channels;
   columns = forward ? d.out_channels : d.in_channels;
-  windows = forward && d.taps() > 1 && channels <= kFewChannels && row <= simd::kLongestWindow;
+  windows = forward && window_sums(d);
   if (windows) {
     taps = 1, depth = d.taps() * channels;
     window_rows = std::clamp<std::int64_t>(kBlockDepth * 3 / 2 / row, 1, d.window_h);

@@ -155,17 +155,19 @@ void pack_chunked(const float* const* rows, int count, std::int64_t depth, float
   }
 }
 
-void pack_pieces(const float* from, std::int64_t steps, std::int64_t stride, std::int64_t width, int cut,
-                 int piece, std::int64_t piece_stride, float* to) {
+void pack_pieces(const float* from, const float* end, std::int64_t steps, std::int64_t stride,
+                 std::int64_t width, int cut, int piece, std::int64_t piece_stride, float* to) {
   for (std::int64_t i = 0; i < steps; ++i, from += stride, to += piece) {
+    const float* source = from;
     float* place = to;
-    for (std::int64_t at = 0; at < width; at += cut, place += piece_stride) {
-      // Whole vectors while the row has them, even past the cut: those columns are never stored.
-      int v = 0;
-      for (; v + kLanes <= piece && at + v + kLanes <= width; v += kLanes)
-        store(place + v, load(from + at + v));
-      for (; v < piece; ++v) place[v] = at + v < width ? from[at + v] : 0.0f;
-    }
+    for (std::int64_t at = 0; at < width; at += cut, source += cut, place += piece_stride)
+      for (int v = 0; v < piece; v += kLanes) {
+        if (end - source >= v + kLanes)
+          store(place + v, load(source + v));
+        else
+          for (int lane = v; lane < v + kLanes; ++lane)
+            place[lane] = lane < end - source ? source[lane] : 0.0f;
+      }
   }
 }
 

@@ -55,11 +55,12 @@ ATROUS_SIMD(gemm_tile, const TileArgs& args);
 /// Copies `depth` floats from each of `rows` pointers into a chunked A.
 ATROUS_SIMD(pack_chunked, const float* const* rows, int count, std::int64_t depth, float* a);
 
-/// Copies steps x width floats, steps `stride` apart, to pieces of `piece` columns: piece j of step i goes to
-/// to + j * piece_stride + i * piece. Packs an interleaved A (piece = interleave, of `cut` columns each) and
-/// panels of B (piece = cut = columns of the tile). Columns past `width` up to the end of a piece are zero.
-ATROUS_SIMD(pack_pieces, const float* from, std::int64_t steps, std::int64_t stride, std::int64_t width,
-            int cut, int piece, std::int64_t piece_stride, float* to);
+/// Cuts `steps` rows of `width` floats, `stride` apart, into pieces: floats [j*cut, j*cut + piece) of row i
+/// go to to + j*piece_stride + i*piece, for every j with j*cut < width. Packs an interleaved A (cut: rows of
+/// a tile) and panels of B (cut = piece: columns of a tile). Whole vectors are copied: what lies in a piece
+/// past its cut, or past the width, is of no meaning. Nothing is read from `end` on.
+ATROUS_SIMD(pack_pieces, const float* from, const float* end, std::int64_t steps, std::int64_t stride,
+            std::int64_t width, int cut, int piece, std::int64_t piece_stride, float* to);
 
 #ifdef ATROUS_ISA
 namespace ATROUS_ISA {
