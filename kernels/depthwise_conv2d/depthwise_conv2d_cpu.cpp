@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_body.h"
+#include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_fast.h"
 
 namespace atrous::kernels {
 namespace {
@@ -11,18 +13,24 @@ namespace {
 constexpr std::int64_t kParts = 16;
 std::int64_t parts_of(const DepthwiseConv2dDims& d) { return std::min(d.batch * d.out_h, kParts); }
 
+template <class T>
+bool is_fast(const DepthwiseConv2dDims& d) {
+  return std::is_same_v<T, float> && fast::takes(d);
+}
+
 }  // namespace
 
 template <class T>
-std::int64_t depthwise_conv2d_forward_workspace_size(const DepthwiseConv2dDims&) {
-  return 0;
+std::int64_t depthwise_conv2d_forward_workspace_size(const DepthwiseConv2dDims& d) {
+  return is_fast<T>(d) ? fast::packed_size(d) : 0;
 }
 template <class T>
-std::int64_t depthwise_conv2d_backward_input_workspace_size(const DepthwiseConv2dDims&) {
-  return 0;
+std::int64_t depthwise_conv2d_backward_input_workspace_size(const DepthwiseConv2dDims& d) {
+  return is_fast<T>(d) ? fast::packed_size(d) : 0;
 }
 template <class T>
 std::int64_t depthwise_conv2d_backward_weight_workspace_size(const DepthwiseConv2dDims& d) {
+  if (is_fast<T>(d)) return fast::partial_size(d);
   return parts_of(d) * (d.taps() + 1) * d.out_channels();  // and a sum of one row for each part
 }
 ATROUS_INSTANTIATE(depthwise_conv2d_forward_workspace_size);
@@ -45,14 +53,18 @@ void for_each_pixel(std::int64_t pixels, std::int64_t channels, const Body& body
 
 template <class T>
 void depthwise_conv2d_forward(Stream, const DepthwiseConv2dDims& dims, Span<const T> x, Span<const T> weight,
-                              const Conv2dEpilogue<T>& epilogue, Span<T>, Span<T> y) {
+                              const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::takes(dims)) return fast::depthwise_forward(dims, x, weight, epilogue, workspace, y);
   for_each_pixel(dims.out_pixels(), dims.out_channels(), DepthwiseForward<T>{dims, x, weight, epilogue, y});
 }
 ATROUS_INSTANTIATE(depthwise_conv2d_forward);
 
 template <class T>
 void depthwise_conv2d_backward_input(Stream, const DepthwiseConv2dDims& dims, Span<const T> dy,
-                                     Span<const T> weight, Span<T>, Span<T> dx) {
+                                     Span<const T> weight, Span<T> workspace, Span<T> dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::takes(dims)) return fast::depthwise_backward_input(dims, dy, weight, workspace, dx);
   for_each_pixel(dims.in_pixels(), dims.channels, DepthwiseBackwardInput<T>{dims, dy, weight, dx});
 }
 ATROUS_INSTANTIATE(depthwise_conv2d_backward_input);
@@ -60,6 +72,8 @@ ATROUS_INSTANTIATE(depthwise_conv2d_backward_input);
 template <class T>
 void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, Span<const T> x,
                                       Span<const T> dy, Span<T> workspace, Span<T> dweight) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::takes(dims)) return fast::depthwise_backward_weight(dims, x, dy, workspace, dweight);
   const std::int64_t k = dims.out_channels(), taps = dims.taps(), size = taps * k;
   const std::int64_t parts = parts_of(dims), rows = dims.batch * dims.out_h;
   const DepthwiseBackwardWeight<T> body{dims, x, dy};

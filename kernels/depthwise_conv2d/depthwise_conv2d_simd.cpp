@@ -1,0 +1,260 @@
+#include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_simd.h"
+
+#include "atrous/kernels/simd_vector.h"
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+
+namespace {
+
+// Stores that leave the cache alone, so that the line is not read first. Only for whole aligned vectors.
+ATROUS_INLINE void store_past_cache(float* p, Vec v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, __m512(v));
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, __m256(v));
+#elif defined(__x86_64__)
+  _mm_stream_ps(p, __m128(v));
+#else
+  store(p, v);
+#endif
+}
+
+struct Finish {
+  const float* bias;
+  Vec floor, ceiling;
+  bool stream;
+  ATROUS_INLINE explicit Finish(const DepthwiseOutput& o)
+      : bias(o.bias), floor(broadcast(o.floor)), ceiling(broadcast(o.ceiling)), stream(o.stream) {}
+  ATROUS_INLINE Vec start(std::int64_t c) const { return bias ? load(bias + c) : Vec{}; }
+  ATROUS_INLINE void write(float* y, Vec v) const {
+    v = min(max(v, floor), ceiling);
+    if (stream)
+      store_past_cache(y, v);
+    else
+      store(y, v);
+  }
+};
+
+// body(first channel, packed weights of the block) for each block.
+template <class Body>
+ATROUS_INLINE void for_each_block(std::int64_t channels, float* weight, std::ptrdiff_t taps,
+                                  const Body& body) {
+  std::int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes, weight += taps * kLanes) body(c, weight);
+  if (c < channels) body(channels - kLanes, weight);
+}
+
+// A tile's loops are unrolled altogether: which tap a tile pixel is of which output is known when compiled.
+// Dead rows and columns are skipped by branches that go the same way for all channels. Prefetching goes to
+// the L2: tiles read some thirty short streams, which no hardware prefetcher follows, and in the L1 lines a
+// power of two apart would push each other out.
+template <int kRows, int kCols, int kStep>
+__attribute__((noinline)) void tile_forward(const DepthwiseTile& t, const DepthwiseOutput& output) {
+  constexpr int kTall = (kRows - 1) * kStep + 3, kWide = (kCols - 1) * kStep + 3;
+  const std::ptrdiff_t x_row = t.x_row, x_col = t.x_col, y_row = t.y_row, y_col = t.y_col, ahead = t.ahead;
+  const unsigned live_rows = t.live_rows, live_cols = t.live_cols;
+  const Finish finish(output);
+  for_each_block(
+      t.channels, t.weight, 9, [&](std::int64_t c, const float* w) __attribute__((always_inline)) {
+        const float* x = t.x + c;
+        float* y = t.y + c;
+        Vec sum[kRows][kCols];
+        const Vec start = finish.start(c);
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+          for (int j = 0; j < kCols; ++j) sum[i][j] = start;
+#pragma GCC unroll 8
+        for (int a = 0; a < kTall; ++a) {
+          if (!(live_rows >> a & 1)) continue;
+          const float* row = x + a * x_row;
+#pragma GCC unroll 16
+          for (int b = 0; b < kWide; ++b) {
+            // The next tile's first columns are this one's last.
+            if (ahead && b >= 3 - kStep) __builtin_prefetch(row + ahead + b * x_col, 0, 2);
+            if (!(live_cols >> b & 1)) continue;
+            const Vec v = load(row + b * x_col);
+#pragma GCC unroll 4
+            for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+              for (int j = 0; j < kCols; ++j) {
+                const int r = a - i * kStep, s = b - j * kStep;
+                if (r >= 0 && r < 3 && s >= 0 && s < 3) sum[i][j] += load(w + (r * 3 + s) * kLanes) * v;
+              }
+          }
+        }
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+          for (int j = 0; j < kCols; ++j) finish.write(y + i * y_row + j * y_col, sum[i][j]);
+      });
+}
+
+template <int kRows, int kCols, int kStep>
+__attribute__((noinline)) void tile_weight(const DepthwiseTile& t) {
+  constexpr int kTall = (kRows - 1) * kStep + 3, kWide = (kCols - 1) * kStep + 3;
+  const std::ptrdiff_t x_row = t.x_row, x_col = t.x_col, y_row = t.y_row, y_col = t.y_col;
+  const std::ptrdiff_t ahead = t.ahead, y_ahead = t.y_ahead;
+  const unsigned live_rows = t.live_rows, live_cols = t.live_cols;
+  for_each_block(
+      t.channels, t.weight, 9, [&](std::int64_t c, float* w) __attribute__((always_inline)) {
+        const float* x = t.x + c;
+        const float* dy = t.y + c;
+        Vec g[kRows][kCols], sum[9] = {};
+#pragma GCC unroll 4
+        for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+          for (int j = 0; j < kCols; ++j) {
+            g[i][j] = load(dy + i * y_row + j * y_col);
+            if (ahead) __builtin_prefetch(dy + y_ahead + i * y_row + j * y_col, 0, 2);
+          }
+#pragma GCC unroll 8
+        for (int a = 0; a < kTall; ++a) {
+          if (!(live_rows >> a & 1)) continue;
+          const float* row = x + a * x_row;
+#pragma GCC unroll 16
+          for (int b = 0; b < kWide; ++b) {
+            if (ahead && b >= 3 - kStep) __builtin_prefetch(row + ahead + b * x_col, 0, 2);
+            if (!(live_cols >> b & 1)) continue;
+            const Vec v = load(row + b * x_col);
+#pragma GCC unroll 4
+            for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 4
+              for (int j = 0; j < kCols; ++j) {
+                const int r = a - i * kStep, s = b - j * kStep;
+                if (r >= 0 && r < 3 && s >= 0 && s < 3) sum[r * 3 + s] += g[i][j] * v;
+              }
+          }
+        }
+#pragma GCC unroll 9
+        for (int k = 0; k < 9; ++k) store(w + k * kLanes, load(w + k * kLanes) + sum[k]);
+      });
+}
+
+// The sizes of a tile as template arguments: call(rows, cols, step) with numbers known when compiled.
+template <int kValue>
+struct Constant {
+  static constexpr int value = kValue;
+};
+template <int kRows, int kStep, class Call>
+ATROUS_INLINE void with_cols(int cols, const Call& call) {
+  switch (cols) {
+    case 1:
+      return call(Constant<kRows>(), Constant<1>(), Constant<kStep>());
+    case 2:
+      return call(Constant<kRows>(), Constant<2>(), Constant<kStep>());
+    case 3:
+      return call(Constant<kRows>(), Constant<3>(), Constant<kStep>());
+    default:
+      return call(Constant<kRows>(), Constant<4>(), Constant<kStep>());
+  }
+}
+template <class Call>
+ATROUS_INLINE void with_sizes(const DepthwiseTile& t, const Call& call) {
+  if (t.step == 2) return t.rows == 2 ? with_cols<2, 2>(t.cols, call) : with_cols<1, 2>(t.cols, call);
+  if (t.rows == 3) return with_cols<3, 1>(t.cols, call);
+  return t.rows == 2 ? with_cols<2, 1>(t.cols, call) : with_cols<1, 1>(t.cols, call);
+}
+
+// kCols outputs at a time share the loads of weights.
+template <int kCols>
+ATROUS_INLINE void taps_forward(const DepthwiseTaps& t, std::int64_t first, const Finish& finish) {
+  for_each_block(
+      t.channels, t.weight, t.window, [&](std::int64_t c, const float* w) __attribute__((always_inline)) {
+        const float* x = t.x + first * t.x_step + c;
+        float* y = t.y + first * t.y_step + c;
+        Vec sum[kCols];
+#pragma GCC unroll 4
+        for (int j = 0; j < kCols; ++j) sum[j] = finish.start(c);
+        for (int k = 0; k < t.taps; ++k) {
+          const Vec weight = load(w + t.tap[k] * kLanes);
+          const float* in = x + t.offset[k];
+#pragma GCC unroll 4
+          for (int j = 0; j < kCols; ++j) sum[j] += weight * load(in + j * t.x_step);
+        }
+#pragma GCC unroll 4
+        for (int j = 0; j < kCols; ++j) finish.write(y + j * t.y_step, sum[j]);
+      });
+}
+
+template <int kCols>
+ATROUS_INLINE void taps_weight(const DepthwiseTaps& t, std::int64_t first) {
+  for_each_block(
+      t.channels, t.weight, t.window, [&](std::int64_t c, float* w) __attribute__((always_inline)) {
+        const float* x = t.x + first * t.x_step + c;
+        const float* dy = t.y + first * t.y_step + c;
+        Vec g[kCols];
+#pragma GCC unroll 8
+        for (int j = 0; j < kCols; ++j) g[j] = load(dy + j * t.y_step);
+        for (int k = 0; k < t.taps; ++k) {
+          const float* in = x + t.offset[k];
+          Vec sum = g[0] * load(in);
+#pragma GCC unroll 8
+          for (int j = 1; j < kCols; ++j) sum += g[j] * load(in + j * t.x_step);
+          float* total = w + t.tap[k] * kLanes;
+          store(total, load(total) + sum);
+        }
+      });
+}
+
+}  // namespace
+
+void depthwise_pack(const float* weight, std::int64_t channels, std::int64_t taps, bool turned,
+                    float* packed) {
+  for_each_block(
+      channels, packed, taps, [&](std::int64_t c, float* block) __attribute__((always_inline)) {
+        for (std::int64_t t = 0; t < taps; ++t)
+          store(block + t * kLanes, load(weight + (turned ? taps - 1 - t : t) * channels + c));
+      });
+}
+
+void depthwise_add_parts(const float* parts, std::int64_t count, std::int64_t size, std::int64_t channels,
+                         std::int64_t taps, float* weight) {
+  for_each_block(
+      channels, const_cast<float*>(parts),
+      taps, [&](std::int64_t c, const float* block) __attribute__((always_inline)) {
+        for (std::int64_t t = 0; t < taps; ++t) {
+          Vec sum = load(block + t * kLanes);
+          for (std::int64_t p = 1; p < count; ++p) sum += load(block + p * size + t * kLanes);
+          store(weight + t * channels + c, sum);
+        }
+      });
+}
+
+void depthwise_tile(const DepthwiseTile& tile, const DepthwiseOutput& output) {
+  with_sizes(
+      tile, [&](auto rows, auto cols, auto step) __attribute__((always_inline)) {
+        tile_forward<rows.value, cols.value, step.value>(tile, output);
+      });
+}
+
+void depthwise_tile_weight(const DepthwiseTile& tile) {
+  with_sizes(
+      tile, [&](auto rows, auto cols, auto step)
+                __attribute__((always_inline)) { tile_weight<rows.value, cols.value, step.value>(tile); });
+}
+
+void depthwise_taps(const DepthwiseTaps& work, const DepthwiseOutput& output) {
+  const Finish finish(output);
+  std::int64_t j = 0;
+  for (; j + 4 <= work.count; j += 4) taps_forward<4>(work, j, finish);
+  for (; j < work.count; ++j) taps_forward<1>(work, j, finish);
+}
+
+void depthwise_taps_weight(const DepthwiseTaps& work) {
+  std::int64_t j = 0;
+  for (; j + 8 <= work.count; j += 8) taps_weight<8>(work, j);
+  for (; j < work.count; ++j) taps_weight<1>(work, j);
+}
+
+void depthwise_fence(int) {
+#if defined(__x86_64__)
+  _mm_sfence();
+#endif
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA
