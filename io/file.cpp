@@ -95,8 +95,11 @@ void FileWriter::write(const void* from, std::int64_t count) {
   }
 }
 
-void FileWriter::commit() {
+void FileWriter::sync() {
   if (::fsync(descriptor_) != 0) fail("cannot be forced to the disk");
+}
+
+void FileWriter::commit() {
   const int closed = ::close(descriptor_);
   descriptor_ = -1;
   if (closed != 0) fail("cannot be closed");

@@ -25,6 +25,7 @@ TemporaryFolder::~TemporaryFolder() {
 
 std::string TemporaryFolder::write(const std::string& name, const Bytes& bytes) const {
   const std::string path = file(name);
+  fs::remove(path);  // some file systems go to the disk when a file is cut and written again
   std::ofstream out(path, std::ios::binary);
   out.write(reinterpret_cast<const char*>(bytes.data()), std::streamsize(bytes.size()));
   if (!out.flush()) throw std::runtime_error("cannot write " + path);
