@@ -1,0 +1,70 @@
+#include "atrous/layers/aspp.h"
+
+#include "atrous/autograd/layout.h"
+#include "atrous/autograd/pool2d.h"
+#include "atrous/autograd/resize.h"
+#include "atrous/core/error.h"
+
+namespace atrous::layers {
+namespace {
+
+Conv2dSettings branch(const AsppSettings& s, std::int64_t taps, std::int64_t rate) {
+  return {.in_channels = s.in_channels,
+          .out_channels = s.channels,
+          .taps = taps,
+          .rate = rate,
+          .init = Initialiser::xavier_uniform()};
+}
+
+Conv2dSettings projection(const AsppSettings& s) {
+  return {.in_channels = (std::int64_t(s.rates.size()) + 2) * s.channels,
+          .out_channels = s.channels,
+          .init = Initialiser::xavier_uniform()};
+}
+
+}  // namespace
+
+std::vector<std::int64_t> aspp_rates(std::int64_t output_stride) {
+  ATROUS_CHECK(ValueError,
+               output_stride == 4 || output_stride == 8 || output_stride == 16 || output_stride == 32, "aspp",
+               "rates are known for output strides 4, 8, 16 and 32, not ", output_stride);
+  return {96 / output_stride, 192 / output_stride, 288 / output_stride};
+}
+
+Aspp::Aspp(const AsppSettings& s)
+    : conv1x1_(branch(s, 1, 1), Activation::relu, s.batch_norm),
+      image_pool_(branch(s, 1, 1), Activation::relu, s.batch_norm),
+      project_(projection(s), Activation::relu, s.batch_norm),
+      dropout_(s.dropout) {
+  add_child("conv1x1", conv1x1_);
+  for (const std::int64_t rate : s.rates) {
+    const Conv2dSettings settings = branch(s, 3, rate);
+    if (s.separable)
+      rates_.push_back(std::make_unique<SeparableConvBn>(settings, Activation::relu, s.batch_norm));
+    else
+      rates_.push_back(std::make_unique<ConvBn>(settings, Activation::relu, s.batch_norm));
+    add_child("rate" + std::to_string(rates_.size() - 1), *rates_.back());
+  }
+  add_child("image_pool", image_pool_);
+  add_child("project", project_);
+  add_child("dropout", dropout_);
+}
+
+Variable Aspp::forward(const Variable& x) {
+  std::vector<Variable> parts = {conv1x1_.forward(x)};
+  for (const auto& rate : rates_) parts.push_back(rate->forward(x));
+  parts.push_back(resize_bilinear(image_pool_.forward(global_avg_pool2d(x)),
+                                  {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true}));
+  return dropout_.forward(project_.forward(concat_channels(parts)));
+}
+
+Shape Aspp::trace(const Shape& x, const std::string& name, Summary& summary) const {
+  const Shape y = conv1x1_.trace(x, join_names(name, "conv1x1"), summary);
+  for (std::size_t i = 0; i < rates_.size(); ++i)
+    rates_[i]->trace(x, join_names(name, "rate" + std::to_string(i)), summary);
+  image_pool_.trace({x[0], 1, 1, x[3]}, join_names(name, "image_pool"), summary);
+  const std::int64_t branches = std::int64_t(rates_.size()) + 2;
+  return project_.trace(y.with(3, branches * y[3]), join_names(name, "project"), summary);
+}
+
+}  // namespace atrous::layers

@@ -1,0 +1,48 @@
+#pragma once
+
+#include <memory>
+#include <vector>
+
+#include "atrous/layers/conv_bn.h"
+#include "atrous/layers/dropout.h"
+
+namespace atrous::layers {
+
+struct AsppSettings {
+  std::int64_t in_channels;
+  std::int64_t channels = 256;           ///< of each branch, and of the output
+  std::vector<std::int64_t> rates = {};  ///< of the 3x3 branches; none: pooling and 1x1 alone
+  bool separable = false;                ///< 3x3 branches as separable convolutions
+  double dropout = 0.1;
+  BatchNormConstants batch_norm = {.epsilon = 1e-5};
+};
+
+/// The rates of DeepLab v3: 6, 12, 18 at output stride 16, and the same reach in pixels at others: 12, 24, 36
+/// at 8; 3, 6, 9 at 32; 24, 48, 72 at 4. Throws ValueError for other output strides.
+std::vector<std::int64_t> aspp_rates(std::int64_t output_stride);
+
+/// Atrous spatial pyramid pooling: what each pixel sees at several reaches, and the whole image.
+///
+///   y = dropout(project(concat[1x1(x), 3x3 rate r1(x), ..., resize(pool(mean of x))]))
+///
+/// Every step is a convolution without bias, batch norm, relu. The branches are concatenated in that order:
+/// 1x1, the rates, image pooling last (TensorFlow's DeepLab has it first). The pooled 1x1 map is resized to
+/// the size of x, which is the same value everywhere. Children: conv1x1, rate0, rate1, ..., image_pool,
+/// project, dropout.
+/// Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3.
+class Aspp : public Layer {
+ public:
+  explicit Aspp(const AsppSettings& settings);
+
+  Variable forward(const Variable& x) override;
+  Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
+
+ private:
+  ConvBn conv1x1_;
+  std::vector<std::unique_ptr<Layer>> rates_;
+  ConvBn image_pool_;
+  ConvBn project_;
+  Dropout dropout_;
+};
+
+}  // namespace atrous::layers

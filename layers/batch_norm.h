@@ -1,0 +1,44 @@
+#pragma once
+
+#include "atrous/layers/layer.h"
+
+namespace atrous::layers {
+
+/// The constants of a batch norm: epsilon is added to the variance inside the root, and
+/// running = decay * running + (1 - decay) * batch (1 - PyTorch's "momentum"). epsilon has no default:
+/// it differs between parts of one network and belongs to the convention.
+struct BatchNormConstants {
+  double epsilon;
+  double decay = 0.9;
+};
+
+/// Batch norm over the channels of [N, H, W, C]: parameters gamma and beta, statistics running_mean and
+/// running_var (unbiased). In training mode it normalises by the batch; in evaluation mode, when frozen, or
+/// where the batch is a single pixel, by the running statistics.
+class BatchNorm : public Layer {
+ public:
+  BatchNorm(std::int64_t channels, const BatchNormConstants& constants);
+
+  Variable forward(const Variable& x) override;
+  Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
+
+  bool frozen() const { return frozen_; }
+  const BatchNormConstants& constants() const { return constants_; }
+  const Variable& gamma() const { return gamma_; }
+  const Variable& beta() const { return beta_; }
+  const Tensor& running_mean() const { return running_mean_; }
+  const Tensor& running_var() const { return running_var_; }
+
+ protected:
+  void set_frozen(bool frozen) override { frozen_ = frozen; }
+
+ private:
+  BatchNormConstants constants_;
+  bool frozen_ = false;
+  Variable& gamma_;
+  Variable& beta_;
+  Tensor& running_mean_;
+  Tensor& running_var_;
+};
+
+}  // namespace atrous::layers

@@ -1,0 +1,54 @@
+#pragma once
+
+#include "atrous/layers/batch_norm.h"
+#include "atrous/layers/conv2d.h"
+
+namespace atrous::layers {
+
+enum class Activation { none, relu, relu6 };
+
+/// x, max(x, 0) or min(max(x, 0), 6).
+Variable activate(const Variable& x, Activation activation);
+/// "", ", relu", ", relu6"
+const char* describe(Activation activation);
+
+/// The step that these networks are made of: a convolution without bias (dense or depthwise), batch norm,
+/// activation. Parameters: weight, bn.gamma, bn.beta; buffers: bn.running_mean, bn.running_var.
+///
+/// In evaluation mode while nothing is recorded (NoGrad) the batch norm is folded into the convolution,
+///   weight' = weight * s,  bias' = beta - running_mean * s,  s = gamma / sqrt(running_var + epsilon),
+/// so that the result is written once; it differs from the unfolded one by rounding.
+class ConvBn : public Layer {
+ public:
+  ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);
+
+  Variable forward(const Variable& x) override;
+  Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
+
+  const Conv2dSettings& settings() const { return conv_; }
+  const Variable& weight() const { return weight_; }
+  const BatchNorm& bn() const { return bn_; }
+
+ private:
+  Conv2dSettings conv_;
+  Activation activation_;
+  Variable& weight_;
+  BatchNorm bn_;
+};
+
+/// Depthwise convolution, batch norm, activation; then 1x1 convolution, batch norm, activation: the separable
+/// convolution of DeepLab v3+. Parameters under "depthwise" and "pointwise". The stride is the depthwise
+/// one's.
+class SeparableConvBn : public Layer {
+ public:
+  /// `conv` describes the whole: from in_channels to out_channels, taps, stride and rate.
+  SeparableConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);
+
+  Variable forward(const Variable& x) override;
+  Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
+
+ private:
+  ConvBn depthwise_, pointwise_;
+};
+
+}  // namespace atrous::layers

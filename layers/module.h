@@ -1,0 +1,109 @@
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "atrous/autograd/variable.h"
+#include "atrous/layers/init.h"
+
+// What everything with parameters shares: named parameters and buffers, children, and the switch between
+// training and evaluation. Names are dotted paths from the root ("backbone.block3.expand.weight"); they are
+// what optimisers, checkpoints and initialisers go by, so they never depend on the order of construction.
+
+namespace atrous::layers {
+
+/// What a parameter is for: optimisers treat the kinds differently (weight decay is for conv_weight alone).
+enum class ParameterKind { conv_weight, depthwise_weight, batch_norm, bias };
+
+/// A parameter by its full name. `variable` shares value and gradient with the layer's own.
+struct Parameter {
+  std::string name;
+  Variable variable;
+  ParameterKind kind;
+};
+
+/// What a buffer is: a statistic belongs to the model and its weight files (batch norm); a counter belongs to
+/// a training run (the next dropout mask) and is only saved with one.
+enum class BufferKind { statistic, counter };
+
+/// A tensor that is state but not trained, by its full name. The pointer is valid while the module lives.
+struct Buffer {
+  std::string name;
+  Tensor* tensor;
+  BufferKind kind;
+};
+
+/// A tree of named parameters and buffers. Modules stay where they were made: no copies, no moves.
+class Module {
+ public:
+  Module() = default;
+  virtual ~Module() = default;
+  Module(const Module&) = delete;
+  Module& operator=(const Module&) = delete;
+
+  /// Own parameters first, then those of the children, each in the order of registration.
+  std::vector<Parameter> named_parameters() const;
+  std::vector<Buffer> named_buffers() const;
+  /// Elements of all parameters (buffers are not counted).
+  std::int64_t parameter_count() const;
+
+  /// Training mode (batch statistics, dropout) or evaluation mode, for the whole tree. Modules start in
+  /// training mode.
+  void train(bool on = true);
+  void eval() { train(false); }
+  bool training() const { return training_; }
+
+  /// Batch norms of the whole tree normalise by their running statistics, which no longer change, also in
+  /// training mode. Their gamma and beta still learn (Variable::set_requires_grad stops those).
+  void freeze_batch_norm(bool frozen = true);
+
+  /// Forgets every gradient.
+  void zero_grad();
+
+  /// Draws every parameter anew by its initialiser. A number depends on `seed`, the parameter's full name and
+  /// the element's index alone.
+  void initialise(std::uint64_t seed);
+
+  /// Converts parameters and statistics to f32 or f64 and forgets gradients. Optimisers made before hold the
+  /// old ones.
+  void to(Dtype dtype);
+
+ protected:
+  /// A new parameter, of zeros (or the constant of `init`) until initialise(). The reference is valid while
+  /// the module lives.
+  Variable& add_parameter(std::string name, const Shape& shape, ParameterKind kind, const Initialiser& init);
+  Tensor& add_buffer(std::string name, Tensor value, BufferKind kind = BufferKind::statistic);
+  /// Throws ValueError for a name that is taken, empty or dotted. The child must live as long as this.
+  void add_child(std::string name, Module& child);
+
+  virtual void set_frozen(bool) {}
+  /// Told by initialise() to modules that draw random numbers of their own.
+  virtual void set_seed(std::uint64_t /*seed*/, const std::string& /*name*/) {}
+
+ private:
+  struct OwnParameter {
+    std::string name;
+    Variable variable;
+    ParameterKind kind;
+    Initialiser init;
+  };
+  struct OwnBuffer {
+    std::string name;
+    Tensor tensor;
+    BufferKind kind;
+  };
+  void check_name(const std::string& name) const;
+  /// Calls f(module, prefix) for this and all below; the prefix ends in a dot, or is empty.
+  template <class Self, class F>
+  static void visit(Self& self, const std::string& prefix, F&& f);
+
+  std::deque<OwnParameter> parameters_;  // deques: references stay valid
+  std::deque<OwnBuffer> buffers_;
+  std::vector<std::pair<std::string, Module*>> children_;
+  bool training_ = true;
+};
+
+}  // namespace atrous::layers

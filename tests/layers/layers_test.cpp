@@ -1,0 +1,187 @@
+#include <cmath>
+
+#include "atrous/autograd/graph.h"
+#include "atrous/autograd/reduce.h"
+#include "atrous/core/error.h"
+#include "atrous/core/random.h"
+#include "atrous/layers/aspp.h"
+#include "atrous/layers/pool2d.h"
+#include "tests/support/catch.h"
+
+namespace atrous::layers {
+namespace {
+
+constexpr BatchNormConstants kConstants{.epsilon = 1e-3};
+
+Tensor normal(const Shape& shape, std::uint64_t seed) {
+  Tensor t = Tensor::empty(shape);
+  Random random(seed);
+  for (float& v : t.span<float>()) v = float(random.normal());
+  return t;
+}
+
+void draw_statistics(Module& m) {
+  std::uint64_t seed = 100;
+  for (const Buffer& b : m.named_buffers()) {
+    if (b.kind != BufferKind::statistic) continue;
+    Random random(++seed);
+    for (float& v : b.tensor->span<float>()) v = float(random.uniform(0.5, 2));
+  }
+  for (Parameter& p : m.named_parameters()) {
+    if (p.kind != ParameterKind::batch_norm) continue;
+    Random random(++seed);
+    for (float& v : p.variable.mutable_value().span<float>()) v = float(random.uniform(0.5, 2));
+  }
+}
+
+double largest_difference(const Tensor& a, const Tensor& b) {
+  REQUIRE(a.shape() == b.shape());
+  double worst = 0, scale = 1e-30;
+  const Span<const float> x = a.span<float>(), y = b.span<float>();
+  for (std::int64_t i = 0; i < x.size(); ++i) {
+    worst = std::max(worst, std::abs(double(x[i]) - y[i]));
+    scale = std::max(scale, std::abs(double(y[i])));
+  }
+  return worst / scale;
+}
+
+}  // namespace
+
+TEST_CASE("conv_bn: folded for inference it is the same function", "[layers][conv_bn]") {
+  const bool depthwise = GENERATE(false, true);
+  ConvBn layer({.in_channels = 8, .out_channels = 16, .taps = 3, .rate = 2, .depthwise = depthwise},
+               Activation::relu6, kConstants);
+  layer.initialise(5);
+  draw_statistics(layer);
+  layer.eval();
+  const Variable x(normal({2, 9, 7, 8}, 3));
+  const Tensor unfolded = layer.forward(x).value();
+  const NoGrad no_grad;
+  const Tensor folded = layer.forward(x).value();
+  CHECK(folded.shape() == Shape{2, 9, 7, 16});
+  CHECK(largest_difference(folded, unfolded) < 1e-5);
+}
+
+TEST_CASE("conv_bn: statistics follow the batch in training mode only", "[layers][conv_bn]") {
+  ConvBn layer({.in_channels = 3, .out_channels = 4}, Activation::none, kConstants);
+  layer.initialise(5);
+  const Variable x(normal({2, 5, 5, 3}, 4));
+  const Tensor start = layer.bn().running_mean().clone();
+  layer.eval();
+  layer.forward(x);
+  CHECK(identical(layer.bn().running_mean(), start));
+  layer.train();
+  layer.freeze_batch_norm();
+  layer.forward(x);
+  CHECK(identical(layer.bn().running_mean(), start));
+  layer.freeze_batch_norm(false);
+  const Variable y = layer.forward(x);
+  CHECK_FALSE(identical(layer.bn().running_mean(), start));
+  // Normalised by the batch: mean 0 and variance near 1 in each channel.
+  const Span<const float> v = y.value().span<float>();
+  double sum = 0, squares = 0;
+  for (std::int64_t i = 0; i < v.size(); i += 4) {
+    sum += v[i];
+    squares += double(v[i]) * v[i];
+  }
+  CHECK(std::abs(sum / 50) < 1e-5);
+  CHECK(squares / 50 == Approx(1).epsilon(0.05));
+}
+
+TEST_CASE("layers: trace() names the shape that forward() makes", "[layers][summary]") {
+  const std::int64_t h = GENERATE(1, 6, 33), taps = GENERATE(1, 3), stride = GENERATE(1, 2),
+                     rate = GENERATE(1, 3);
+  const Shape in{1, h, h + 3, 4};
+  const Variable x(Tensor::full(in, 1));
+  Summary summary;
+  ConvBn dense({.in_channels = 4, .out_channels = 6, .taps = taps, .stride = stride, .rate = rate},
+               Activation::relu, kConstants);
+  CHECK(dense.trace(in, "x", summary) == dense.forward(x).shape());
+  SeparableConvBn separable(
+      {.in_channels = 4, .out_channels = 6, .taps = taps, .stride = stride, .rate = rate}, Activation::relu,
+      kConstants);
+  CHECK(separable.trace(in, "x", summary) == separable.forward(x).shape());
+  for (const bool ceil : {false, true}) {
+    MaxPool2d pool({.window = 3, .stride = stride, .padding = 1, .ceil_mode = ceil});
+    CHECK(pool.trace(in, "x", summary) == pool.forward(x).shape());
+    AvgPool2d average({.window = 3, .stride = stride, .padding = 1, .ceil_mode = ceil});
+    CHECK(average.trace(in, "x", summary) == average.forward(x).shape());
+  }
+  CHECK(GlobalAvgPool2d().trace(in, "x", summary) == GlobalAvgPool2d().forward(x).shape());
+}
+
+TEST_CASE("layers: trace() refuses what forward() refuses", "[layers][summary]") {
+  Summary summary;
+  Conv2d conv({.in_channels = 4, .out_channels = 6, .taps = 5, .padding = 0});
+  CHECK_THROWS_AS(conv.trace({1, 9, 9, 3}, "x", summary), ShapeError);
+  CHECK_THROWS_AS(conv.trace({1, 4, 9, 4}, "x", summary), ShapeError);
+  CHECK_THROWS_AS(Conv2d({.in_channels = 4, .out_channels = 6, .depthwise = true}), ValueError);
+}
+
+TEST_CASE("dropout: masks are a function of seed and call", "[layers][dropout]") {
+  const Variable x(Tensor::full({1, 8, 8, 16}, 1));
+  Dropout layer(0.25);
+  layer.initialise(9);
+  const Tensor first = layer.forward(x).value(), second = layer.forward(x).value();
+  CHECK_FALSE(identical(first, second));
+
+  Dropout again(0.25);
+  again.initialise(9);
+  CHECK(identical(again.forward(x).value(), first));
+
+  // What a resumed run does: the buffer alone carries on.
+  Dropout resumed(0.25);
+  resumed.named_buffers()[0].tensor->copy_from(*again.named_buffers()[0].tensor);
+  CHECK(resumed.named_buffers()[0].kind == BufferKind::counter);
+  CHECK(identical(resumed.forward(x).value(), second));
+
+  layer.eval();
+  CHECK(identical(layer.forward(x).value(), x.value()));
+  double sum = 0;
+  for (const float v : first.span<float>()) sum += v;
+  CHECK(sum / 1024 == Approx(1).margin(0.06));
+  CHECK_THROWS_AS(Dropout(1.0), ValueError);
+}
+
+TEST_CASE("aspp: rates follow the output stride", "[layers][aspp]") {
+  using Rates = std::vector<std::int64_t>;
+  CHECK(aspp_rates(16) == Rates{6, 12, 18});
+  CHECK(aspp_rates(8) == Rates{12, 24, 36});
+  CHECK(aspp_rates(32) == Rates{3, 6, 9});
+  CHECK_THROWS_AS(aspp_rates(12), ValueError);
+}
+
+TEST_CASE("aspp: the heads of the papers have the published sizes", "[layers][aspp]") {
+  CHECK(Aspp({.in_channels = 2048, .rates = {6, 12, 18}}).parameter_count() == 15'535'104);
+  CHECK(Aspp({.in_channels = 2048, .rates = {6, 12, 18}, .separable = true}).parameter_count() == 3'019'776);
+  CHECK(Aspp({.in_channels = 320}).parameter_count() == 301'845 - 256 * 21 - 21);
+}
+
+TEST_CASE("aspp: one image trains, the pooled branch included", "[layers][aspp]") {
+  Aspp aspp({.in_channels = 6, .channels = 8, .rates = {6, 12}});
+  aspp.initialise(2);
+  const Variable x(normal({1, 5, 4, 6}, 8), true);
+  const Variable y = aspp.forward(x);
+  CHECK(y.shape() == Shape{1, 5, 4, 8});
+  Summary summary;
+  CHECK(aspp.trace(x.shape(), "aspp", summary) == y.shape());
+  CHECK(summary.parameters() == aspp.parameter_count());
+  sum(y).backward();
+  for (const Parameter& p : aspp.named_parameters()) {
+    INFO(p.name);
+    REQUIRE(p.variable.grad().defined());
+    for (const float v : p.variable.grad().span<float>()) REQUIRE(std::isfinite(v));
+  }
+}
+
+TEST_CASE("aspp: the pooled branch is the same value everywhere", "[layers][aspp]") {
+  Aspp aspp({.in_channels = 3, .channels = 4});
+  aspp.initialise(2);
+  aspp.eval();
+  // With a constant image every pixel sees the same: so must the output.
+  const Tensor y = aspp.forward(Variable(Tensor::full({1, 4, 6, 3}, 0.7))).value();
+  const Span<const float> v = y.span<float>();
+  for (std::int64_t i = 4; i < v.size(); ++i) CHECK(v[i] == v[i % 4]);
+}
+
+}  // namespace atrous::layers
