@@ -1,0 +1,50 @@
+#pragma once
+
+#include <vector>
+
+#include "atrous/layers/conv_bn.h"
+#include "atrous/models/backbone.h"
+
+namespace atrous::models {
+
+/// Inverted residual: [1x1 expand, relu6], depthwise 3x3, relu6, 1x1 project (linear); the input is added
+/// where neither the size nor the number of channels changes. Children: expand (if any), depthwise, project.
+class InvertedResidual : public layers::Layer {
+ public:
+  struct Settings {
+    std::int64_t in_channels, expanded_channels, out_channels;
+    std::int64_t stride, rate;
+    bool residual;
+  };
+  InvertedResidual(const Settings& settings, const layers::BatchNormConstants& constants);
+
+  Variable forward(const Variable& x) override;
+  Shape trace(const Shape& x, const std::string& name, layers::Summary& summary) const override;
+
+ private:
+  bool residual_;
+  std::unique_ptr<layers::ConvBn> expand_;  // null if nothing is expanded
+  layers::ConvBn depthwise_, project_;
+};
+
+/// MobileNetV2 up to its 320 channels (the 1280-channel convolution is for classification). Children: stem,
+/// block0 .. block16. `low` is the output of block 2: 24 channels at stride 4 (times the width multiplier).
+/// Source: Sandler et al., "MobileNetV2", CVPR 2018, table 2; weights start as in TensorFlow's (truncated
+/// normal, deviation 0.09).
+class MobileNetV2 : public Backbone {
+ public:
+  explicit MobileNetV2(const BackboneOptions& options);
+
+  Features features(const Variable& image) override;
+  FeatureShapes trace(const Shape& image, const std::string& name, layers::Summary& summary) const override;
+  std::int64_t high_channels() const override { return high_channels_; }
+  std::int64_t low_channels() const override { return low_channels_; }
+  bool mobile() const override { return true; }
+
+ private:
+  std::unique_ptr<layers::ConvBn> stem_;
+  std::vector<std::unique_ptr<InvertedResidual>> blocks_;
+  std::int64_t high_channels_ = 0, low_channels_ = 0;
+};
+
+}  // namespace atrous::models

@@ -1,0 +1,65 @@
+#include "atrous/models/preprocess.h"
+
+#include <algorithm>
+
+#include "atrous/core/error.h"
+#include "atrous/core/parallel.h"
+
+namespace atrous::models {
+namespace {
+
+// `values` [.., 3] to (x - mean) / deviation.
+template <class T>
+void normalise(Span<const T> values, const Preprocessing& how, Span<float> out) {
+  parallel_for(values.size() / 3, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t c = 0; c < 3; ++c)
+        out[3 * i + c] =
+            float((double(values[3 * i + c]) - how.mean[std::size_t(c)]) / how.deviation[std::size_t(c)]);
+  });
+}
+
+void check_image(const Tensor& image, const char* op) {
+  ATROUS_CHECK(ShapeError, image.rank() == 4 && image.dim(3) == 3, op, "images are [N, H, W, 3], not ",
+               image.shape());
+}
+
+}  // namespace
+
+Tensor preprocess(const Tensor& image, const Preprocessing& how) {
+  check_image(image, "preprocess");
+  Tensor y = Tensor::empty(image.shape());
+  if (image.dtype() == Dtype::u8)
+    normalise<std::uint8_t>(image.span<std::uint8_t>(), how, y.span<float>());
+  else
+    normalise<float>(image.span<float>(), how, y.span<float>());
+  return y;
+}
+
+std::int64_t padded_size(std::int64_t size, std::int64_t output_stride) {
+  ATROUS_CHECK(ShapeError, size >= 1, "pad_image", "an image side of ", size, " pixels");
+  return (size - 1 + output_stride - 1) / output_stride * output_stride + 1;
+}
+
+Tensor pad_image(const Tensor& image, std::int64_t h, std::int64_t w, const Preprocessing& how) {
+  check_image(image, "pad_image");
+  const std::int64_t batch = image.dim(0), in_h = image.dim(1), in_w = image.dim(2);
+  ATROUS_CHECK(ShapeError, h >= in_h && w >= in_w, "pad_image", image.shape(), " does not fit into ", h, 'x',
+               w);
+  if (h == in_h && w == in_w) return image;
+  float colour[3];
+  for (std::size_t c = 0; c < 3; ++c) colour[c] = float((how.pad_colour[c] - how.mean[c]) / how.deviation[c]);
+  Tensor y = Tensor::empty({batch, h, w, 3});
+  const Span<const float> from = image.span<float>();
+  const Span<float> to = y.span<float>();
+  for (std::int64_t row = 0; row < batch * h; ++row) {
+    const std::int64_t n = row / h, r = row % h;
+    const std::int64_t kept = r < in_h ? in_w : 0;
+    float* out = to.data() + row * w * 3;
+    if (kept) std::copy_n(from.data() + (n * in_h + r) * in_w * 3, kept * 3, out);
+    for (std::int64_t i = kept; i < w; ++i) std::copy_n(colour, 3, out + i * 3);
+  }
+  return y;
+}
+
+}  // namespace atrous::models

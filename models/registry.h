@@ -1,0 +1,30 @@
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "atrous/models/model.h"
+
+// Models by name: <head>_<backbone>, and after a colon the convention ("deeplab_v3_resnet50:atrous"). A new
+// backbone or head is its own file and a line in registry.cpp.
+
+namespace atrous::models {
+
+struct ModelOptions {
+  std::int64_t classes = 21;
+  std::int64_t output_stride = 0;  ///< 0 for the convention's: 16
+  double width = 1;                ///< channel multiplier, MobileNet only
+  std::uint64_t seed = 1;          ///< of the initial weights
+};
+
+/// A model with initial weights, in training mode. Throws ValueError for an unknown name (with the near ones
+/// listed), classes outside 1..256, and options that the parts refuse.
+std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options = {});
+std::unique_ptr<Model> make(const ModelConfig& config, std::uint64_t seed = 1);
+
+/// Every name without a suffix, sorted.
+std::vector<std::string> names();
+
+}  // namespace atrous::models

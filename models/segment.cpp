@@ -1,0 +1,127 @@
+#include "atrous/models/segment.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "atrous/autograd/graph.h"
+#include "atrous/autograd/resize.h"
+#include "atrous/autograd/softmax.h"
+#include "atrous/core/error.h"
+#include "atrous/core/parallel.h"
+#include "atrous/models/preprocess.h"
+
+namespace atrous::models {
+namespace {
+
+void check_call(const Tensor& image, const SegmentOptions& options) {
+  ATROUS_CHECK(ShapeError, image.rank() == 4 && image.dim(3) == 3 && image.dim(1) >= 1 && image.dim(2) >= 1,
+               "segment", "wants an image [N, H, W, 3], not ", image.shape());
+  ATROUS_CHECK(ValueError, !options.scales.empty(), "segment", "no scale was given");
+  for (const double s : options.scales)
+    ATROUS_CHECK(ValueError, s > 0 && s <= 16, "segment", "a scale of ", s, " is not in (0, 16]");
+}
+
+// Columns mirrored, [N, H, W, C].
+template <class T>
+Tensor mirrored(const Tensor& x) {
+  Tensor y = Tensor::empty(x.shape(), x.dtype());
+  const std::int64_t rows = x.dim(0) * x.dim(1), w = x.dim(2), c = x.dim(3);
+  const Span<const T> from = x.span<T>();
+  const Span<T> to = y.span<T>();
+  parallel_for(rows, 8, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row)
+      for (std::int64_t i = 0; i < w; ++i)
+        std::copy_n(from.data() + (row * w + w - 1 - i) * c, c, to.data() + (row * w + i) * c);
+  });
+  return y;
+}
+
+// The first h rows and w columns of [N, H, W, C] (or of [N, H, W] with C = 1).
+template <class T>
+Tensor cropped(const Tensor& x, std::int64_t h, std::int64_t w) {
+  if (x.dim(1) == h && x.dim(2) == w) return x;
+  const std::int64_t channels = x.rank() == 4 ? x.dim(3) : 1;
+  Tensor y = Tensor::empty(x.shape().with(1, h).with(2, w), x.dtype());
+  const Span<const T> from = x.span<T>();
+  const Span<T> to = y.span<T>();
+  for (std::int64_t row = 0; row < x.dim(0) * h; ++row)
+    std::copy_n(from.data() + (row / h * x.dim(1) + row % h) * x.dim(2) * channels, w * channels,
+                to.data() + row * w * channels);
+  return y;
+}
+
+// The side of the network's input at a scale, for a side that is a multiple of the output stride plus one.
+std::int64_t scaled_side(std::int64_t padded, double scale, std::int64_t output_stride) {
+  if (padded == 1) return 1;
+  const auto steps = std::llround(double(padded - 1) * scale / double(output_stride));
+  return std::max<std::int64_t>(1, steps) * output_stride + 1;
+}
+
+// Probabilities [N, H, W, classes] of one view of the image.
+Tensor view_probabilities(Model& model, const Tensor& image, double scale, bool flip) {
+  const Tensor input = prepare(model, flip ? mirrored<std::uint8_t>(image) : image);
+  const std::int64_t h = input.dim(1), w = input.dim(2), stride = model.config().output_stride;
+  const bool align = model.convention().align_corners;
+  Variable x(input);
+  const std::int64_t in_h = scaled_side(h, scale, stride), in_w = scaled_side(w, scale, stride);
+  if (in_h != h || in_w != w) x = resize_bilinear(x, {.out_h = in_h, .out_w = in_w, .align_corners = align});
+  const Variable logits = resize_bilinear(model.forward(x), {.out_h = h, .out_w = w, .align_corners = align});
+  const Tensor p = softmax(Variable(cropped<float>(logits.value(), image.dim(1), image.dim(2)))).value();
+  return flip ? mirrored<float>(p) : p;
+}
+
+}  // namespace
+
+Tensor prepare(const Model& model, const Tensor& image) {
+  const Preprocessing& how = model.convention().preprocessing;
+  const Tensor x = preprocess(image, how);
+  const std::int64_t stride = model.config().output_stride;
+  return pad_image(x, padded_size(x.dim(1), stride), padded_size(x.dim(2), stride), how);
+}
+
+Tensor segment_probabilities(Model& model, const Tensor& image, const SegmentOptions& options) {
+  check_call(image, options);
+  const NoGrad no_grad;
+  const EvalScope eval(model);
+  Tensor sum;
+  int views = 0;
+  for (const double scale : options.scales) {
+    for (int flip = 0; flip <= int(options.flip); ++flip) {
+      const Tensor p = view_probabilities(model, image, scale, flip == 1);
+      ++views;
+      if (!sum.defined()) {
+        sum = p;
+        continue;
+      }
+      const Span<float> total = sum.span<float>();
+      const Span<const float> part = p.span<float>();
+      parallel_for(total.size(), 1 << 15, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t i = begin; i < end; ++i) total[i] += part[i];
+      });
+    }
+  }
+  if (views > 1) {
+    const Span<float> total = sum.span<float>();
+    for (float& v : total) v /= float(views);
+  }
+  return sum;
+}
+
+Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options) {
+  check_call(image, options);
+  const std::int64_t h = image.dim(1), w = image.dim(2);
+  Tensor labels;
+  if (options.scales.size() == 1 && options.scales[0] == 1 && !options.flip) {
+    const NoGrad no_grad;
+    const EvalScope eval(model);
+    const Variable x(prepare(model, image));
+    labels = upsample_argmax(
+        model.forward(x).value(),
+        {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = model.convention().align_corners});
+  } else {
+    labels = argmax_channels(segment_probabilities(model, image, options));
+  }
+  return cropped<std::uint8_t>(labels.to(Dtype::u8), h, w);
+}
+
+}  // namespace atrous::models

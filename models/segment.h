@@ -1,0 +1,50 @@
+#pragma once
+
+#include <vector>
+
+#include "atrous/models/model.h"
+
+// Whole images to labels: everything between a picture and its segmentation.
+
+namespace atrous::models {
+
+/// Averaging at test time: the network sees the image at each scale, and mirrored if `flip`; the softmax
+/// probabilities of all are averaged. More than one view costs a full-size map of probabilities.
+struct SegmentOptions {
+  std::vector<double> scales = {1.0};
+  bool flip = false;
+};
+
+/// The class of every pixel. The image is preprocessed by the model's convention, padded at the bottom and
+/// right with the pad colour to k * output_stride + 1 pixels a side, run in evaluation mode without record,
+/// and the logits' greatest is taken at full size and cropped. Any size works, 1x1 included.
+///
+/// At a scale s the padded image is resized to the size of the form k * output_stride + 1 nearest to s times
+/// its own, corner on corner.
+///
+///   image    [N, H, W, 3], u8
+///   returns  [N, H, W], u8
+///
+/// Throws ShapeError for another shape, ValueError for scales that are not in (0, 16].
+Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options = {});
+
+/// The averaged probabilities themselves: [N, H, W, classes], f32.
+Tensor segment_probabilities(Model& model, const Tensor& image, const SegmentOptions& options = {});
+
+/// The network's input for an image: preprocessed and padded, [N, h, w, 3] f32.
+Tensor prepare(const Model& model, const Tensor& image);
+
+/// While one lives the model is in evaluation mode; afterwards it is in the mode of before.
+class EvalScope {
+ public:
+  explicit EvalScope(layers::Module& module) : module_(module), before_(module.training()) { module.eval(); }
+  ~EvalScope() { module_.train(before_); }
+  EvalScope(const EvalScope&) = delete;
+  EvalScope& operator=(const EvalScope&) = delete;
+
+ private:
+  layers::Module& module_;
+  bool before_;
+};
+
+}  // namespace atrous::models
