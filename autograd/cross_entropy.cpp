@@ -85,11 +85,12 @@ Variable softmax_cross_entropy(const Variable& logits, const Tensor& labels,
       kernels::cross_entropy_losses<T>(stream, dims, x, t, losses.span<T>());
     }
     const Tensor weights = options.class_weights.defined() ? options.class_weights.to(dtype) : Tensor();
+    Tensor sums = Tensor::empty({kernels::cross_entropy_sums_size(dims)}, Dtype::f64, device);
     Tensor scales = Tensor::empty(pixels, dtype, device);
     kernels::cross_entropy_scales<T>(stream, dims, t, weights.defined() ? weights.span<T>() : Span<const T>(),
                                      options.hard_fraction, mining ? losses.span<T>() : Span<T>(),
-                                     mining ? sorted.span<T>() : Span<T>(), scales.span<T>());
-    Tensor sums = Tensor::empty({kernels::cross_entropy_workspace_size(dims)}, Dtype::f64, device);
+                                     mining ? sorted.span<T>() : Span<T>(), sums.span<double>(),
+                                     scales.span<T>());
     kernels::cross_entropy<T>(stream, dims, x, t, std::as_const(scales).span<T>(), sums.span<double>(),
                               loss.span<T>(), dlogits.defined() ? dlogits.span<T>() : Span<T>());
   });

@@ -8,6 +8,10 @@
 #error "simd_vector.h belongs into files that atrous_simd_sources() compiles"
 #endif
 
+#if defined(__AVX__)
+#include <immintrin.h>
+#endif
+
 #define ATROUS_INLINE inline __attribute__((always_inline))
 
 namespace atrous::kernels::simd::ATROUS_ISA {
@@ -24,7 +28,21 @@ ATROUS_INLINE Vec broadcast(float x) { return x - Vec{}; }
 ATROUS_INLINE Vec max(Vec a, Vec b) { return a < b ? b : a; }
 ATROUS_INLINE Vec min(Vec a, Vec b) { return b < a ? b : a; }
 
-/// The first n < kLanes lanes; the others are zero.
+/// The first n lanes, n <= kLanes; the others are zero, and what lies there is not touched.
+#if defined(__AVX512F__)
+ATROUS_INLINE Vec load_part(const float* p, long n) {
+  return (Vec)_mm512_maskz_loadu_ps((__mmask16)((1u << n) - 1), p);
+}
+ATROUS_INLINE void store_part(float* p, Vec v, long n) {
+  _mm512_mask_storeu_ps(p, (__mmask16)((1u << n) - 1), (__m512)v);
+}
+#elif defined(__AVX2__)
+ATROUS_INLINE __m256i lanes_below(long n) {
+  return _mm256_cmpgt_epi32(_mm256_set1_epi32(int(n)), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+ATROUS_INLINE Vec load_part(const float* p, long n) { return (Vec)_mm256_maskload_ps(p, lanes_below(n)); }
+ATROUS_INLINE void store_part(float* p, Vec v, long n) { _mm256_maskstore_ps(p, lanes_below(n), (__m256)v); }
+#else
 ATROUS_INLINE Vec load_part(const float* p, long n) {
   float lanes[kLanes] = {};
   for (long i = 0; i < n; ++i) lanes[i] = p[i];
@@ -35,5 +53,6 @@ ATROUS_INLINE void store_part(float* p, Vec v, long n) {
   store(lanes, v);
   for (long i = 0; i < n; ++i) p[i] = lanes[i];
 }
+#endif
 
 }  // namespace atrous::kernels::simd::ATROUS_ISA

@@ -23,6 +23,8 @@ ATROUS_KERNEL(cross_entropy_targets, const SoftmaxDims& dims, std::int64_t ignor
 ATROUS_KERNEL(cross_entropy_losses, const SoftmaxDims& dims, Span<const T> logits,
               Span<const std::int32_t> targets, Span<T> losses);
 
+/// Doubles that the sums of a call take: one for each chunk of pixels, cut by shape alone.
+std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims);
 /// scales[p] = w[p] / sum of w over the pixels that count; all 0 if that sum is 0.
 ///
 /// w[p] is class_weights[targets[p]], or 1 where class_weights is empty. Where hard_fraction is below 1 only
@@ -33,10 +35,8 @@ ATROUS_KERNEL(cross_entropy_losses, const SoftmaxDims& dims, Span<const T> logit
 ///   scales     [pixels], overwritten
 ATROUS_KERNEL(cross_entropy_scales, const SoftmaxDims& dims, Span<const std::int32_t> targets,
               Span<const T> class_weights, double hard_fraction, Span<const T> losses, Span<T> workspace,
-              Span<T> scales);
+              Span<double> sums, Span<T> scales);
 
-/// Doubles that cross_entropy takes as its workspace.
-std::int64_t cross_entropy_workspace_size(const SoftmaxDims& dims);
 /// loss = sum over p of scales[p] (log(sum over c of exp(logits[p,c])) - logits[p,targets[p]]), and its
 /// gradient
 ///
@@ -47,7 +47,7 @@ std::int64_t cross_entropy_workspace_size(const SoftmaxDims& dims);
 ///   loss     one element, overwritten
 ///   dlogits  [pixels, classes], overwritten, or empty if it is not wanted
 ATROUS_KERNEL(cross_entropy, const SoftmaxDims& dims, Span<const T> logits, Span<const std::int32_t> targets,
-              Span<const T> scales, Span<double> workspace, Span<T> loss, Span<T> dlogits);
+              Span<const T> scales, Span<double> sums, Span<T> loss, Span<T> dlogits);
 
 /// scaled[i] = factor[0] dlogits[i]: the chain rule after cross_entropy.
 ATROUS_KERNEL(cross_entropy_chain, Span<const T> factor, Span<const T> dlogits, Span<T> scaled);

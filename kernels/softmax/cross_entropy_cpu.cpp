@@ -3,11 +3,13 @@
 #include <functional>
 #include <limits>
 #include <mutex>
+#include <type_traits>
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/for_each.h"
 #include "atrous/kernels/softmax/cross_entropy.h"
 #include "atrous/kernels/softmax/softmax_body.h"
+#include "atrous/kernels/softmax/softmax_simd.h"
 
 namespace atrous::kernels {
 namespace {
@@ -18,7 +20,7 @@ std::int64_t chunks_of(const SoftmaxDims& dims) { return (dims.pixels + kChunk -
 
 }  // namespace
 
-std::int64_t cross_entropy_workspace_size(const SoftmaxDims& dims) { return chunks_of(dims); }
+std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims) { return chunks_of(dims); }
 
 namespace cpu {
 
@@ -47,6 +49,12 @@ void cross_entropy_losses(Stream, const SoftmaxDims& dims, Span<const T> logits,
                           Span<const std::int32_t> targets, Span<T> losses) {
   const std::int64_t classes = dims.classes;
   parallel_for(dims.pixels, 1 + (1 << 12) / classes, [&](std::int64_t begin, std::int64_t end) {
+    if constexpr (std::is_same_v<T, float>)
+      if (classes <= simd::kMostClasses) {
+        simd::cross_entropy(end - begin, classes, logits.data() + begin * classes, targets.data() + begin,
+                            nullptr, losses.data() + begin, nullptr);
+        return;
+      }
     for (std::int64_t p = begin; p < end; ++p)
       losses[p] = targets[p] < 0 ? T(0) : cross_entropy_of(logits.data() + p * classes, classes, targets[p]);
   });
@@ -88,14 +96,22 @@ void keep_hardest(Span<const std::int32_t> targets, double hard_fraction, Span<c
 template <class T>
 void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32_t> targets,
                           Span<const T> class_weights, double hard_fraction, Span<const T> losses,
-                          Span<T> workspace, Span<T> scales) {
+                          Span<T> workspace, Span<double> sums, Span<T> scales) {
   for_each(dims.pixels, [&](std::int64_t p) {
     const std::int32_t target = targets[p];
     scales[p] = target < 0 ? T(0) : class_weights.empty() ? T(1) : class_weights[target];
   });
   if (hard_fraction < 1) keep_hardest(targets, hard_fraction, losses, workspace, scales);
+  const std::int64_t chunks = chunks_of(dims);
+  parallel_for(chunks, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t q = begin; q < end; ++q) {
+      sums[q] = 0;
+      for (std::int64_t p = q * kChunk; p < std::min((q + 1) * kChunk, dims.pixels); ++p)
+        sums[q] += double(scales[p]);
+    }
+  });
   double total = 0;
-  for (std::int64_t p = 0; p < dims.pixels; ++p) total += double(scales[p]);
+  for (std::int64_t q = 0; q < chunks; ++q) total += sums[q];
   if (total > 0) for_each(dims.pixels, [&](std::int64_t p) { scales[p] = T(double(scales[p]) / total); });
 }
 ATROUS_INSTANTIATE(cross_entropy_scales);
@@ -106,6 +122,9 @@ namespace {
 template <class T>
 double chunk_cross_entropy(std::int64_t pixels, std::int64_t classes, const T* logits,
                            const std::int32_t* targets, const T* scales, T* dlogits) {
+  if constexpr (std::is_same_v<T, float>)
+    if (classes <= simd::kMostClasses)
+      return simd::cross_entropy(pixels, classes, logits, targets, scales, nullptr, dlogits);
   double loss = 0;
   for (std::int64_t p = 0; p < pixels; ++p) {
     const T* x = logits + p * classes;
@@ -119,18 +138,18 @@ double chunk_cross_entropy(std::int64_t pixels, std::int64_t classes, const T* l
 
 template <class T>
 void cross_entropy(Stream, const SoftmaxDims& dims, Span<const T> logits, Span<const std::int32_t> targets,
-                   Span<const T> scales, Span<double> workspace, Span<T> loss, Span<T> dlogits) {
+                   Span<const T> scales, Span<double> sums, Span<T> loss, Span<T> dlogits) {
   const std::int64_t chunks = chunks_of(dims);
   parallel_for(chunks, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
       const std::int64_t first = q * kChunk, count = std::min(kChunk, dims.pixels - first);
-      workspace[q] = chunk_cross_entropy(count, dims.classes, logits.data() + first * dims.classes,
-                                         targets.data() + first, scales.data() + first,
-                                         dlogits.empty() ? nullptr : dlogits.data() + first * dims.classes);
+      sums[q] = chunk_cross_entropy(count, dims.classes, logits.data() + first * dims.classes,
+                                    targets.data() + first, scales.data() + first,
+                                    dlogits.empty() ? nullptr : dlogits.data() + first * dims.classes);
     }
   });
   double sum = 0;
-  for (std::int64_t q = 0; q < chunks; ++q) sum += workspace[q];
+  for (std::int64_t q = 0; q < chunks; ++q) sum += sums[q];
   loss[0] = T(sum);
 }
 ATROUS_INSTANTIATE(cross_entropy);

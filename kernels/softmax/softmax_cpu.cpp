@@ -1,7 +1,10 @@
 #include "atrous/kernels/softmax/softmax.h"
 
+#include <type_traits>
+
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/softmax/softmax_body.h"
+#include "atrous/kernels/softmax/softmax_simd.h"
 
 namespace atrous::kernels::cpu {
 namespace {
@@ -15,10 +18,23 @@ void for_each_pixel(const SoftmaxDims& dims, const Body& body) {
   });
 }
 
+// Floats of not too many classes go through the vector code. Its results for a pixel do not depend on where a
+// part begins: lanes do not mix.
+bool vectorised(const SoftmaxDims& dims) { return dims.classes <= simd::kMostClasses; }
+
+void vector_softmax(const SoftmaxDims& dims, bool logarithm, const float* x, float* y) {
+  parallel_for(dims.pixels, 1 + (1 << 12) / dims.classes, [&](std::int64_t begin, std::int64_t end) {
+    const std::int64_t at = begin * dims.classes;
+    simd::softmax(end - begin, dims.classes, logarithm, x + at, y + at);
+  });
+}
+
 }  // namespace
 
 template <class T>
 void softmax_forward(Stream, const SoftmaxDims& dims, Span<const T> x, Span<T> y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (vectorised(dims)) return vector_softmax(dims, false, x.data(), y.data());
   for_each_pixel(dims, SoftmaxForward<T>{dims.classes, x, y});
 }
 ATROUS_INSTANTIATE(softmax_forward);
@@ -31,6 +47,8 @@ ATROUS_INSTANTIATE(softmax_backward);
 
 template <class T>
 void log_softmax_forward(Stream, const SoftmaxDims& dims, Span<const T> x, Span<T> y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (vectorised(dims)) return vector_softmax(dims, true, x.data(), y.data());
   for_each_pixel(dims, LogSoftmaxForward<T>{dims.classes, x, y});
 }
 ATROUS_INSTANTIATE(log_softmax_forward);
@@ -45,6 +63,14 @@ template <class T>
 void argmax_channels(Stream, const SoftmaxDims& dims, Span<const T> x, Span<std::uint8_t> labels8,
                      Span<std::int32_t> labels32) {
   if (labels8.empty() && labels32.empty()) return;
+  if constexpr (std::is_same_v<T, float>)
+    if (vectorised(dims))
+      return parallel_for(dims.pixels, 1 + (1 << 14) / dims.classes,
+                          [&](std::int64_t begin, std::int64_t end) {
+                            simd::argmax(end - begin, dims.classes, x.data() + begin * dims.classes,
+                                         labels8.empty() ? nullptr : labels8.data() + begin,
+                                         labels32.empty() ? nullptr : labels32.data() + begin);
+                          });
   if (labels8.empty())
     for_each_pixel(dims, ArgmaxChannels<T, std::int32_t>{dims.classes, x, labels32});
   else

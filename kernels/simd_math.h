@@ -1,0 +1,112 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/simd_vector.h"
+
+// Exponential, logarithm and transposition of vectors, for files named in atrous_simd_sources() alone.
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+
+typedef std::int32_t IntVec __attribute__((vector_size(ATROUS_VECTOR_BYTES)));
+typedef std::int32_t UnalignedIntVec __attribute__((vector_size(ATROUS_VECTOR_BYTES), aligned(4), may_alias));
+
+ATROUS_INLINE IntVec load(const std::int32_t* p) { return *reinterpret_cast<const UnalignedIntVec*>(p); }
+ATROUS_INLINE void store(std::int32_t* p, IntVec v) { *reinterpret_cast<UnalignedIntVec*>(p) = v; }
+ATROUS_INLINE IntVec broadcast(std::int32_t x) { return x - IntVec{}; }
+
+/// exp(x) for x <= 0 within 2 units in the last place; below -87 it stays at exp(-87), 1.6e-38. NaN stays
+/// NaN. 2^k times the Taylor series of exp(r) with |r| <= ln(2) / 2.
+ATROUS_INLINE Vec exp_nonpositive(Vec x) {
+  const Vec limited = x < -87.0f ? broadcast(-87.0f) : x;
+  const Vec t =
+      limited * 1.44269504088896341f + 12582912.0f;  // 1.5 * 2^23: the low bits hold round(x / ln 2)
+  const Vec k = t - 12582912.0f;
+  Vec r = limited - k * 0.693359375f;  // ln 2 in two parts
+  r = r + k * 2.12194440054690583e-4f;
+  Vec p = r * (1.0f / 720) + (1.0f / 120);
+  p = p * r + (1.0f / 24);
+  p = p * r + (1.0f / 6);
+  p = p * r + 0.5f;
+  p = p * r + 1.0f;
+  p = p * r + 1.0f;
+  const Vec result = (Vec)((IntVec)p + ((IntVec)t << 23));
+  return x == x ? result : x;
+}
+
+/// log(x) for normal x > 0: the exponent, and 2 atanh((m - 1) / (m + 1)) for the mantissa m in [sqrt(1/2),
+/// sqrt(2)). NaN stays NaN.
+ATROUS_INLINE Vec log_positive(Vec x) {
+  const IntVec e = ((IntVec)x - 0x3f3504f3) >> 23;
+  const Vec m = (Vec)((IntVec)x - (e << 23)), s = (m - 1.0f) / (m + 1.0f), q = s * s;
+  Vec p = q * (1.0f / 9) + (1.0f / 7);
+  p = p * q + (1.0f / 5);
+  p = p * q + (1.0f / 3);
+  p = p * q + 1.0f;
+  const Vec result = __builtin_convertvector(e, Vec) * 0.69314718056f + 2.0f * s * p;
+  return x == x ? result : x;
+}
+
+/// Lane j of vector i becomes lane i of vector j, in log2(kLanes) rounds of shuffles.
+ATROUS_INLINE void transpose(Vec (&v)[kLanes]) {
+  IntVec lane{};
+  for (int i = 0; i < kLanes; ++i) lane[i] = i;
+#pragma GCC unroll 4
+  for (int step = 1; step < kLanes; step *= 2) {
+    const IntVec low = (lane & step) != 0 ? lane - step + kLanes : lane;
+    const IntVec high = (lane & step) != 0 ? lane + kLanes : lane + step;
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i)
+      if (!(i & step)) {
+        const Vec a = v[i], b = v[i + step];
+        v[i] = __builtin_shuffle(a, b, low);
+        v[i + step] = __builtin_shuffle(a, b, high);
+      }
+  }
+}
+
+/// `count` <= kLanes pixels of `channels` values each become `channels` vectors, a lane a pixel: planes[c *
+/// kLanes
+/// + j] = pixels[j * channels + c]. Lanes from `count` on repeat a pixel.
+ATROUS_INLINE void load_planes(const float* pixels, long channels, long count, float* planes) {
+  for (long begin = 0; begin < channels; begin += kLanes) {
+    // Where there are enough channels the last block overlaps the one before.
+    const bool narrow = channels < kLanes;
+    const long first = narrow || begin + kLanes <= channels ? begin : channels - kLanes;
+    const long width = narrow ? channels : kLanes;
+    Vec v[kLanes];
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) {
+      const float* p = pixels + (j < count ? j : 0) * channels + first;
+      v[j] = narrow ? load_part(p, channels) : load(p);
+    }
+    transpose(v);
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j)
+      if (j < width) store(planes + (first + j) * kLanes, v[j]);
+  }
+}
+
+/// The way back: plane(c) is the vector of channel c; lanes from `count` on are dropped.
+template <class Plane>
+ATROUS_INLINE void store_planes(Plane plane, long channels, long count, float* pixels) {
+  for (long begin = 0; begin < channels; begin += kLanes) {
+    const bool narrow = channels < kLanes;
+    const long first = narrow || begin + kLanes <= channels ? begin : channels - kLanes;
+    const long width = narrow ? channels : kLanes;
+    Vec v[kLanes];
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j) v[j] = j < width ? plane(first + j) : Vec{};
+    transpose(v);
+#pragma GCC unroll 16
+    for (int j = 0; j < kLanes; ++j)
+      if (j < count) {
+        if (narrow)
+          store_part(pixels + j * channels, v[j], channels);
+        else
+          store(pixels + j * channels + first, v[j]);
+      }
+  }
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA
