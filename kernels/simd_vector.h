@@ -13,6 +13,8 @@
 #endif
 
 #define ATROUS_INLINE inline __attribute__((always_inline))
+/// Behind the parameters of a lambda: [&](long i) ATROUS_INLINE_LAMBDA { ... }
+#define ATROUS_INLINE_LAMBDA __attribute__((always_inline))
 
 namespace atrous::kernels::simd::ATROUS_ISA {
 

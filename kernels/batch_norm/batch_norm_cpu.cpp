@@ -5,6 +5,7 @@
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/batch_norm/batch_norm_body.h"
 #include "atrous/kernels/batch_norm/batch_norm_chunks.h"
+#include "atrous/kernels/batch_norm/batch_norm_simd.h"
 #include "atrous/kernels/for_each.h"
 
 namespace atrous::kernels {
@@ -36,6 +37,29 @@ std::int64_t batch_norm_sums_size(const BatchNormDims& dims) {
 }
 
 namespace cpu {
+
+// Floats go through the vector code: these overloads are preferred to the plain templates.
+static void chunk_statistics(const float* x, std::int64_t pixels, std::int64_t channels, double* mean,
+                             double* squares) {
+  simd::chunk_statistics(x, pixels, channels, mean, squares);
+}
+static void chunk_normalise(const float* x, std::int64_t pixels, std::int64_t channels, const float* center,
+                            const float* scale, const float* shift, float* y) {
+  simd::chunk_normalise(x, pixels, channels, center, scale, shift, y);
+}
+static void chunk_gradient_sums(const float* x, const float* dy, std::int64_t pixels, std::int64_t channels,
+                                const float* center, double* sum_dy, double* sum_dyx) {
+  simd::chunk_gradient_sums(x, dy, pixels, channels, center, sum_dy, sum_dyx);
+}
+static void chunk_input_gradient(const float* x, const float* dy, std::int64_t pixels, std::int64_t channels,
+                                 const float* center, const float* a, const float* b, const float* constant,
+                                 float* dx) {
+  simd::chunk_input_gradient(x, dy, pixels, channels, center, a, b, constant, dx);
+}
+static void chunk_scale(const float* dy, std::int64_t pixels, std::int64_t channels, const float* a,
+                        float* dx) {
+  simd::chunk_scale(dy, pixels, channels, a, dx);
+}
 
 template <class T>
 void batch_norm_statistics(Stream, const BatchNormDims& dims, Span<const T> x, Span<double> sums,

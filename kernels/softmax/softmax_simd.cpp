@@ -34,12 +34,13 @@ void softmax(long pixels, long classes, bool logarithm, const float* x, float* y
       for (long i = 0; i < classes * kLanes; i += kLanes) store(exponentials + i, load(planes + i));
       const Exponentials e = exponentiate(exponentials, classes);
       const Vec log_sum = log_positive(e.sum);
-      store_planes([&](long c) { return (load(planes + c * kLanes) - e.largest) - log_sum; }, classes, count,
-                   y + p * classes);
+      store_planes([&](long c)
+                       ATROUS_INLINE_LAMBDA { return (load(planes + c * kLanes) - e.largest) - log_sum; },
+                   classes, count, y + p * classes);
     } else {
       const Vec factor = 1.0f / exponentiate(planes, classes).sum;
-      store_planes([&](long c) { return load(planes + c * kLanes) * factor; }, classes, count,
-                   y + p * classes);
+      store_planes([&](long c) ATROUS_INLINE_LAMBDA { return load(planes + c * kLanes) * factor; }, classes,
+                   count, y + p * classes);
     }
   }
 }
@@ -98,7 +99,7 @@ double cross_entropy(long pixels, long classes, const float* logits, const std::
     if (!dlogits) continue;
     const Vec factor = scale / e.sum;
     store_planes(
-        [&](long c) {
+        [&](long c) ATROUS_INLINE_LAMBDA {
           const Vec g = load(planes + c * kLanes) * factor;
           return scale != 0.0f ? (target == std::int32_t(c) ? g - scale : g) : zero;
         },
