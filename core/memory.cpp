@@ -31,10 +31,11 @@ std::size_t size_class(std::size_t n) {
   return round_up(n, std::max(kAlign, std::bit_floor(n) / 8));
 }
 
+// Null if the system refuses. Only whole huge pages are asked for: a block's tail would waste up to 2 MiB.
 void* system_allocate(std::size_t bytes) {
-  const std::size_t align = bytes >= kHugePage ? kHugePage : kAlign;
-  void* block = std::aligned_alloc(align, round_up(bytes, align));
-  if (block && align == kHugePage) madvise(block, round_up(bytes, align), MADV_HUGEPAGE);
+  void* block = nullptr;
+  if (posix_memalign(&block, bytes >= kHugePage ? kHugePage : kAlign, bytes) != 0) return nullptr;
+  if (bytes >= kHugePage) madvise(block, bytes / kHugePage * kHugePage, MADV_HUGEPAGE);
   return block;
 }
 
@@ -47,11 +48,16 @@ class CpuAllocator {
     const bool checked = checks_;
     const std::size_t size = size_class(bytes + (checked ? 2 * kGuard : 0));
     auto* block = static_cast<unsigned char*>(take(size));
+    unsigned char* user = checked ? block + kGuard : block;
+    try {
+      live_[user] = {size, bytes, checked};
+    } catch (...) {
+      std::free(block);
+      throw;
+    }
     ++stats_.requests;
     stats_.in_use += std::int64_t(size);
     stats_.peak = std::max(stats_.peak, stats_.in_use);
-    unsigned char* user = checked ? block + kGuard : block;
-    live_[user] = {size, bytes, checked};
     if (checked) std::memset(block, kPattern, size);
     return user;
   }
@@ -71,8 +77,12 @@ class CpuAllocator {
       block -= kGuard;
     }
     stats_.in_use -= std::int64_t(info.size);
-    stats_.cached += std::int64_t(info.size);
-    free_[info.size].push_back(block);
+    try {
+      free_[info.size].push_back(block);
+      stats_.cached += std::int64_t(info.size);
+    } catch (...) {  // no room for the list: the block goes back
+      std::free(block);
+    }
   }
 
   void trim() {
@@ -108,10 +118,9 @@ class CpuAllocator {
   };
 
   void* take(std::size_t size) {
-    auto& blocks = free_[size];
-    if (!blocks.empty()) {
-      void* block = blocks.back();
-      blocks.pop_back();
+    if (const auto found = free_.find(size); found != free_.end() && !found->second.empty()) {
+      void* block = found->second.back();
+      found->second.pop_back();
       stats_.cached -= std::int64_t(size);
       return block;
     }

@@ -7,7 +7,9 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <system_error>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "atrous/core/error.h"
@@ -32,8 +34,13 @@ int processors() {
 // Threads wait for the epoch to move; the caller waits for `left` to reach zero. Both spin first, then sleep.
 class Team {
  public:
+  // A system that refuses more threads leaves a smaller team: results do not depend on its size.
   explicit Team(int threads) {
-    for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+    workers_.reserve(std::size_t(threads));
+    try {
+      for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
+    } catch (const std::system_error&) {
+    }
   }
   ~Team() {
     quit_ = true;
@@ -60,7 +67,9 @@ class Team {
       if (error) std::rethrow_exception(error);
   }
 
+  // Whether this thread runs loops inline: in a SerialScope, or in the body of a parallel_for.
   static thread_local bool inside;
+  static thread_local bool in_body;
 
  private:
   struct Job {
@@ -72,7 +81,7 @@ class Team {
 
   void part(int t) {
     if (t >= job_.parts) return;
-    inside = true;
+    inside = in_body = true;
     try {
       // 128-bit products: n * parts may pass 63 bits for sizes that are themselves legal.
       const auto cut = [&](int i) { return std::int64_t(__int128(job_.n) * i / job_.parts); };
@@ -80,7 +89,7 @@ class Team {
     } catch (...) {
       errors_[std::size_t(t)] = std::current_exception();
     }
-    inside = false;
+    inside = in_body = false;
   }
 
   void work(int t) {
@@ -108,6 +117,7 @@ class Team {
 };
 
 thread_local bool Team::inside = false;
+thread_local bool Team::in_body = false;
 
 // The team is made at first use and held for one parallel_for at a time: a second thread of the user's
 // program that arrives meanwhile runs its loop inline instead of waiting. Never destroyed, so that no worker
@@ -132,6 +142,7 @@ SerialScope::~SerialScope() { Team::inside = before_; }
 void set_threads(int count) {
   ATROUS_CHECK(ValueError, count >= 1 && count <= 1024, "threads", count,
                " threads asked for; 1 to 1024 are allowed");
+  ATROUS_CHECK(ValueError, !Team::in_body, "threads", "set_threads() inside of a parallel_for");
   const std::lock_guard lock(pool().busy);
   if (count != pool().wanted) pool().team.reset();
   pool().wanted = count;
@@ -139,7 +150,7 @@ void set_threads(int count) {
 
 void detail::parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* context) {
   if (n <= 0) return;
-  const std::int64_t most = (n + std::max<std::int64_t>(grain, 1) - 1) / std::max<std::int64_t>(grain, 1);
+  const std::int64_t most = n / std::max<std::int64_t>(grain, 1);  // parts that are large enough
   if (most > 1 && !Team::inside) {
     Pool& p = pool();
     const std::unique_lock lock(p.busy, std::try_to_lock);
@@ -149,6 +160,11 @@ void detail::parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body,
       return;
     }
   }
+  const bool before = std::exchange(Team::in_body, true);
+  struct Restore {
+    bool before;
+    ~Restore() { Team::in_body = before; }
+  } restore{before};
   body(context, 0, n);
 }
 

@@ -12,7 +12,7 @@ namespace atrous {
 /// Threads that parallel_for uses, the caller included. Starts as the number of processors that this process
 /// may use.
 int threads();
-/// Throws ValueError unless 1 <= count <= 1024. Not to be called from inside a parallel_for.
+/// Throws ValueError unless 1 <= count <= 1024, and inside of a parallel_for.
 void set_threads(int count);
 
 /// While one lives, parallel_for in this thread runs inline: for threads of a program's own (loaders), which
@@ -33,9 +33,9 @@ using ParallelBody = void (*)(void* context, std::int64_t begin, std::int64_t en
 void parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* context);
 }  // namespace detail
 
-/// Calls body(begin, end) on parts that cover 0..n-1, one part a thread, none smaller than `grain` (but the
-/// last). A call from inside a body runs inline. An exception of a body is thrown again here (of the lowest
-/// part that threw).
+/// Calls body(begin, end) on parts that cover 0..n-1, at most one part a thread, none smaller than `grain`
+/// (unless n is). A call from inside a body runs inline. An exception of a body is thrown again here (of the
+/// lowest part that threw).
 template <class Body>
 void parallel_for(std::int64_t n, std::int64_t grain, Body&& body) {
   using Plain = std::remove_reference_t<Body>;

@@ -51,7 +51,7 @@ class Random {
   float uniform() { return uniform_from_bits(bits()); }
   /// Uniform in [low, high).
   double uniform(double low, double high) { return low + (high - low) * uniform(); }
-  /// Uniform in 0..n-1 for n >= 1, by multiply and shift (bias below n / 2^32).
+  /// Uniform in 0..n-1 for 1 <= n <= 2^32, by multiply and shift (bias below n / 2^32).
   std::int64_t below(std::int64_t n) {
     return std::int64_t((std::uint64_t(bits()) * std::uint64_t(n)) >> 32);
   }
@@ -61,9 +61,13 @@ class Random {
     const double angle = 6.283185307179586476925 * double(bits()) * 0x1p-32;
     return std::sqrt(-2.0 * std::log(u)) * std::cos(angle);
   }
-  /// Another stream of the same seed, for a part that draws on its own.
+  /// Another stream of the same seed, for a part that draws on its own. Its number is hashed (SplitMix64's
+  /// finisher), so that it meets neither the streams that callers number nor the splits of other streams.
   Random split(std::uint64_t stream) const {
-    return Random(seed_, stream_ * 0x9E3779B97F4A7C15u + stream + 1);
+    std::uint64_t h = (stream_ + 1) * 0x9E3779B97F4A7C15u + stream;
+    h = (h ^ (h >> 30)) * 0xBF58476D1CE4E5B9u;
+    h = (h ^ (h >> 27)) * 0x94D049BB133111EBu;
+    return Random(seed_, h ^ (h >> 31));
   }
 
   std::uint64_t seed() const { return seed_; }

@@ -32,8 +32,9 @@ Shape::Shape(std::initializer_list<std::int64_t> sizes) { assign(sizes.begin(), 
 Shape::Shape(const std::vector<std::int64_t>& sizes) { assign(sizes.begin(), sizes.end()); }
 
 Shape Shape::with(int axis, std::int64_t size) const {
+  ATROUS_CHECK(ShapeError, axis >= 0 && axis < rank_, "shape", "axis ", axis, " of ", *this);
   std::vector<std::int64_t> sizes(begin(), end());
-  sizes.at(std::size_t(axis)) = size;
+  sizes[std::size_t(axis)] = size;
   return Shape(sizes);
 }
 

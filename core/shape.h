@@ -25,7 +25,7 @@ class Shape {
   std::int64_t numel() const { return numel_; }
   const std::int64_t* begin() const { return sizes_.data(); }
   const std::int64_t* end() const { return sizes_.data() + rank_; }
-  /// The same shape with another size on one axis.
+  /// The same shape with another size on one axis; throws ShapeError if there is no such axis.
   Shape with(int axis, std::int64_t size) const;
   bool operator==(const Shape& other) const;
 

@@ -1,7 +1,10 @@
 #include "atrous/core/tensor.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <limits>
+#include <type_traits>
 
 #include "atrous/core/error.h"
 
@@ -14,7 +17,13 @@ To convert(From value) {
     return convert<To>(float(value));
   else if constexpr (std::is_same_v<To, bf16>)
     return bf16(float(value));
-  else
+  else if constexpr (std::is_integral_v<To> && std::is_floating_point_v<From>) {
+    // A cast of what does not fit is undefined: the nearest number that fits, and 0 for NaN.
+    if (std::isnan(value)) return 0;
+    if (value <= From(std::numeric_limits<To>::min())) return std::numeric_limits<To>::min();
+    if (value >= From(std::numeric_limits<To>::max())) return std::numeric_limits<To>::max();
+    return static_cast<To>(value);
+  } else
     return static_cast<To>(value);
 }
 
@@ -69,6 +78,7 @@ double Tensor::item() const {
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
+  ATROUS_CHECK(ValueError, defined(), "reshape", "the tensor is undefined");
   ATROUS_CHECK(ShapeError, shape.numel() == numel(), "reshape", shape_, " has ", numel(), " elements, ",
                shape, " has ", shape.numel());
   Tensor t = *this;
@@ -109,6 +119,7 @@ void Tensor::fill(double value) {
 }
 
 void Tensor::copy_from(const Tensor& other) {
+  ATROUS_CHECK(ValueError, defined() && other.defined(), "tensor", "copy of or into an undefined tensor");
   ATROUS_CHECK(ShapeError, shape_ == other.shape_, "tensor", "copy of ", other.shape_, " into ", shape_);
   ATROUS_CHECK(DtypeError, dtype_ == other.dtype_, "tensor", "copy of ", other.dtype_, " into ", dtype_);
   if (bytes()) std::memmove(data(), other.data(), std::size_t(bytes()));

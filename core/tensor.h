@@ -57,16 +57,16 @@ class Tensor {
 
   /// The only element, as a double. Throws ShapeError unless there is exactly one.
   double item() const;
-  /// Another shape over the same storage; the number of elements must agree.
+  /// Another shape over the same storage. Throws ShapeError unless the number of elements agrees.
   Tensor reshape(const Shape& shape) const;
   Tensor clone() const;
-  /// Converted to another element type (values, not bits; floats to integers truncate); shares storage if it
-  /// has it already.
+  /// Converted to another element type (values, not bits); shares storage if it has it already. Floats become
+  /// integers by truncation; what does not fit becomes the nearest integer that does, NaN becomes 0.
   Tensor to(Dtype dtype) const;
   /// On another device; shares storage if it is there already.
   Tensor to(Device device) const;
   void fill(double value);
-  /// Overwrites the elements with those of a tensor of the same shape and dtype.
+  /// Overwrites the elements with those of a tensor of the same shape (ShapeError) and dtype (DtypeError).
   void copy_from(const Tensor& other);
   /// Whether both handles share their elements.
   bool shares_storage(const Tensor& other) const { return storage_ && storage_ == other.storage_; }

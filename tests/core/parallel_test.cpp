@@ -1,0 +1,139 @@
+#include "atrous/core/parallel.h"
+
+#include <algorithm>
+#include <atomic>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "atrous/core/error.h"
+#include "tests/support/catch.h"
+
+namespace atrous::tests {
+namespace {
+
+class ThreadsScope {
+ public:
+  explicit ThreadsScope(int n) : before_(threads()) { set_threads(n); }
+  ~ThreadsScope() { set_threads(before_); }
+
+ private:
+  int before_;
+};
+
+}  // namespace
+
+TEST_CASE("parallel_for: every element is visited once, whatever the sizes", "[core][parallel]") {
+  for (const int count : {1, 2, 3, 7})
+    for (const std::int64_t n : {0, 1, 2, 6, 7, 8, 1000, 4099})
+      for (const std::int64_t grain : {1, 3, 1000, 1 << 20}) {
+        const ThreadsScope scope(count);
+        std::vector<std::atomic<int>> visits(static_cast<std::size_t>(n));
+        std::atomic<int> parts = 0, small = 0;
+        parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
+          ++parts;
+          if (end - begin < std::min(grain, n)) ++small;
+          for (std::int64_t i = begin; i < end; ++i) ++visits[std::size_t(i)];
+        });
+        INFO(n << " elements, grain " << grain << ", " << count << " threads, " << parts << " parts");
+        CHECK(std::all_of(visits.begin(), visits.end(), [](const auto& v) { return v == 1; }));
+        CHECK(parts <= count);
+        CHECK(small == 0);
+        CHECK((parts > 0) == (n > 0));
+      }
+}
+
+TEST_CASE("parallel_for: counts beyond 32 bits are cut without overflow", "[core][parallel]") {
+  const ThreadsScope scope(3);
+  std::atomic<std::int64_t> sum = 0;
+  const std::int64_t n = (std::int64_t(1) << 62) + 5;
+  parallel_for(n, [&](std::int64_t begin, std::int64_t end) { sum += end - begin; });
+  CHECK(sum == n);
+}
+
+TEST_CASE("parallel_for: the exception of the lowest part comes out, and the team goes on",
+          "[core][parallel]") {
+  for (const int count : {1, 3}) {
+    const ThreadsScope scope(count);
+    for (int round = 0; round < 20; ++round) {
+      std::string what;
+      try {
+        parallel_for(
+            3, [&](std::int64_t begin, std::int64_t) { throw std::runtime_error(std::to_string(begin)); });
+      } catch (const std::runtime_error& e) {
+        what = e.what();
+      }
+      CHECK(what == "0");
+    }
+    std::atomic<int> visits = 0;
+    parallel_for(100, [&](std::int64_t begin, std::int64_t end) { visits += int(end - begin); });
+    CHECK(visits == 100);
+  }
+}
+
+TEST_CASE("parallel_for: a call from inside a body runs inline", "[core][parallel]") {
+  const ThreadsScope scope(3);
+  std::atomic<int> visits = 0, inner_parts = 0;
+  parallel_for(6, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      parallel_for(50, [&](std::int64_t b, std::int64_t e) {
+        ++inner_parts;
+        visits += int(e - b);
+      });
+  });
+  CHECK(visits == 300);
+  CHECK(inner_parts == 6);
+}
+
+TEST_CASE("parallel_for: SerialScope keeps a thread out of the team", "[core][parallel]") {
+  const ThreadsScope scope(3);
+  const auto parts = [] {
+    std::atomic<int> count = 0;
+    parallel_for(300, [&](std::int64_t, std::int64_t) { ++count; });
+    return count.load();
+  };
+  CHECK(parts() == 3);
+  {
+    const SerialScope serial;
+    CHECK(parts() == 1);
+    {
+      const SerialScope nested;
+      CHECK(parts() == 1);
+    }
+    CHECK(parts() == 1);
+  }
+  CHECK(parts() == 3);
+}
+
+TEST_CASE("parallel_for: several threads of a program may use it at once", "[core][parallel]") {
+  const ThreadsScope scope(2);
+  std::vector<std::thread> users;
+  std::atomic<int> wrong = 0;
+  for (int t = 0; t < 4; ++t)
+    users.emplace_back([&] {
+      for (int round = 0; round < 300; ++round) {
+        std::vector<int> data(1000, 0);
+        parallel_for(1000, [&](std::int64_t begin, std::int64_t end) {
+          for (std::int64_t i = begin; i < end; ++i) data[std::size_t(i)] += int(i);
+        });
+        for (int i = 0; i < 1000; ++i) wrong += data[std::size_t(i)] != i;
+      }
+    });
+  for (auto& user : users) user.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("set_threads: 1 to 1024, not inside of a loop", "[core][parallel]") {
+  CHECK(threads() >= 1);
+  CHECK_THROWS_AS(set_threads(0), ValueError);
+  CHECK_THROWS_AS(set_threads(-3), ValueError);
+  CHECK_THROWS_AS(set_threads(1025), ValueError);
+  for (const int count : {1, 2}) {
+    const ThreadsScope scope(count);
+    CHECK_THROWS_AS(parallel_for(4, [](std::int64_t, std::int64_t) { set_threads(3); }), ValueError);
+    CHECK(threads() == count);
+  }
+}
+
+}  // namespace atrous::tests
