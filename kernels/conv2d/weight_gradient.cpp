@@ -12,11 +12,12 @@ namespace {
 
 using simd::kMostTileRows;
 
-constexpr std::int64_t kBlockTiles = 8;       // tiles of X that share a panel of dY
-constexpr std::int64_t kBlockColumns = 512;   // their sums stay in the L2 cache
-constexpr std::int64_t kBlockFloats = 65536;  // of dY in a block
-constexpr std::int64_t kItems = 16;           // wanted at least, so that threads find equal shares
-constexpr std::int64_t kChunkPixels = 512;    // a chunk's sum should be much longer than the sum of chunks
+constexpr std::int64_t kBlockTiles = 24;     // tiles of X that share a panel of dY
+constexpr std::int64_t kBlockColumns = 512;  // so that their sums stay in the L2 cache
+constexpr std::int64_t kBlockPixels = 128;   // pixels that are packed at once
+constexpr std::int64_t kVisitPixels = 1024;  // pixels after which a thread turns to its next item
+constexpr std::int64_t kItems = 16;          // wanted at least, so that threads find equal shares
+constexpr std::int64_t kChunkPixels = 512;   // a chunk's sum should be much longer than the sum of chunks
 
 std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -73,21 +74,22 @@ class Worker {
         b_(job.blocking),
         piece_(simd::interleave(b_.tile.rows)),
         a_(scratch),
-        panels_memory_(a_ + b_.a_size()),
-        sums_(panels_memory_ + b_.block_pixels * b_.block_columns) {}
+        panels_memory_(a_ + b_.a_size()) {}
 
-  void run(const Item& item, float* dweight) {
+  // Adds pixels [first, end) of an item to its sums, and writes them to dweight if they are the last.
+  void visit(const Item& item, std::int64_t first, std::int64_t pixels_end, float* sums, float* dweight) {
     item_ = &item;
     panels_ = {b_.tile, item.columns};
+    sums_ = sums;
     out_ = dweight + (item.tap * b_.rows + item.row) * b_.columns + item.column;
-    filled_ = 0, begun_ = false;
+    filled_ = 0, begun_ = first > item.first_pixel;
     const Conv2dDims& d = j_.dims;
     // Runs of neighbouring pixels, each within one row of the output.
-    for (std::int64_t line = item.first_pixel / d.out_w; line * d.out_w < item.end_pixel; ++line) {
+    for (std::int64_t line = first / d.out_w; line * d.out_w < pixels_end; ++line) {
       const std::int64_t oh = line % d.out_h;
       if (oh < item.live_h.first || oh >= item.live_h.end) continue;
-      const std::int64_t end = std::min(item.live_w.end, item.end_pixel - line * d.out_w);
-      std::int64_t ow = std::max(item.live_w.first, item.first_pixel - line * d.out_w);
+      const std::int64_t end = std::min(item.live_w.end, pixels_end - line * d.out_w);
+      std::int64_t ow = std::max(item.live_w.first, first - line * d.out_w);
       while (ow < end) {
         if (filled_ == b_.block_pixels) multiply(false);
         const std::int64_t count = std::min(end - ow, b_.block_pixels - filled_);
@@ -96,11 +98,12 @@ class Worker {
         filled_ += count, ow += count;
       }
     }
-    multiply(true);
+    multiply(pixels_end == item.end_pixel);
   }
 
  private:
-  std::int64_t tile_stride() const { return b_.block_pixels * piece_; }
+  std::int64_t tile_stride() const { return b_.tile_stride(); }
+  std::int64_t panel_stride() const { return b_.panel_stride(); }
 
   void pack_x(std::int64_t n, std::int64_t oh, std::int64_t ow, std::int64_t count) {
     const Conv2dDims& d = j_.dims;
@@ -133,18 +136,19 @@ class Worker {
     const int wide = b_.tile.columns;
     const std::int64_t whole = item_->columns / wide, rest = item_->columns - whole * wide;
     if (whole)
-      simd::pack_pieces(from, j_.dy.end(), count, b_.columns, whole * wide, wide, wide,
-                        b_.block_pixels * wide, panels_memory_ + filled_ * wide);
+      simd::pack_pieces(from, j_.dy.end(), count, b_.columns, whole * wide, wide, wide, panel_stride(),
+                        panels_memory_ + filled_ * wide);
     if (rest) {
       const int width = panels_.width(whole);
       simd::pack_pieces(from + whole * wide, j_.dy.end(), count, b_.columns, rest, width, width, 0,
-                        panels_memory_ + whole * b_.block_pixels * wide + filled_ * width);
+                        panels_memory_ + whole * panel_stride() + filled_ * width);
     }
   }
 
   // Adds the packed pixels to the sums; writes them if they are the last.
   void multiply(bool last) {
     const std::int64_t tiles = ceil_div(item_->rows, b_.tile_rows);
+    const std::int64_t chunks = std::max<std::int64_t>(1, filled_ / simd::kChunk);
     for (std::int64_t p = 0; p < panels_.count(); ++p)
       for (std::int64_t tile = 0; tile < tiles; ++tile) {
         simd::TileArgs args;
@@ -153,9 +157,11 @@ class Worker {
         args.columns = panels_.used(p);
         args.depth = filled_;
         args.a = a_ + tile * tile_stride();
-        args.b = panels_memory_ + p * b_.block_pixels * b_.tile.columns;
+        args.b = panels_memory_ + p * panel_stride();
         args.sums = sums_ + (p * tiles + tile) * b_.tile.rows * b_.tile.columns;
         args.add = begun_;
+        args.next_lines = (filled_ * panels_.width(p) / 16 + tiles * chunks - 1) / (tiles * chunks);
+        args.next_b = args.b + panel_stride() + tile * args.next_lines * chunks * 16;
         float* out[kMostTileRows];
         if (last) {
           for (int i = 0; i < args.rows; ++i)
@@ -170,7 +176,8 @@ class Worker {
   const Job& j_;
   const WeightGradientBlocking& b_;
   const int piece_;
-  float *a_, *panels_memory_, *sums_;
+  float *a_, *panels_memory_;
+  float* sums_ = nullptr;
   const Item* item_ = nullptr;
   Panels panels_{};
   float* out_ = nullptr;
@@ -191,7 +198,7 @@ WeightGradientBlocking::WeightGradientBlocking(const Conv2dDims& d) : tile(simd:
   columns = d.out_channels;
   column_blocks = ceil_div(columns, kBlockColumns);
   block_columns = round_up(ceil_div(columns, column_blocks), tile.columns);
-  block_pixels = std::clamp<std::int64_t>(kBlockFloats / block_columns / 64 * 64, 64, 256);
+  block_pixels = kBlockPixels;
   const std::int64_t pixels = std::max<std::int64_t>(1, d.out_pixels());
   const std::int64_t each = taps * row_blocks * column_blocks;
   chunks = std::clamp<std::int64_t>(ceil_div(kItems, each), 1, ceil_div(pixels, kChunkPixels));
@@ -200,28 +207,45 @@ WeightGradientBlocking::WeightGradientBlocking(const Conv2dDims& d) : tile(simd:
 }
 
 std::int64_t WeightGradientBlocking::a_size() const {
-  return ceil_div(block_rows, tile_rows) * simd::interleave(tile.rows) * block_pixels;
+  return ceil_div(block_rows, tile_rows) * tile_stride();
 }
-std::int64_t WeightGradientBlocking::scratch_size() const {
-  return a_size() + block_pixels * block_columns +
-         ceil_div(block_rows, tile_rows) * tile.rows * block_columns;
+// A few lines more than they need: at a stride of a power of two, the same pixel of all tiles and panels,
+// which is written in one go, would fall into one set of the L1 cache.
+std::int64_t WeightGradientBlocking::tile_stride() const {
+  return simd::interleave(tile.rows) * block_pixels + 3 * simd::kChunk;
+}
+std::int64_t WeightGradientBlocking::panel_stride() const {
+  return tile.columns * block_pixels + 5 * simd::kChunk;
+}
+std::int64_t WeightGradientBlocking::panels_size() const {
+  return block_columns / tile.columns * panel_stride();
+}
+std::int64_t WeightGradientBlocking::scratch_size() const { return a_size() + panels_size(); }
+std::int64_t WeightGradientBlocking::sums_size() const {
+  return ceil_div(block_rows, tile_rows) * tile.rows * block_columns;
 }
 std::int64_t WeightGradientBlocking::partial_size() const {
   return chunks > 1 ? round_up(chunks * taps * rows * columns, simd::kChunk) : 0;
 }
 
 std::int64_t weight_gradient_workspace_size(const WeightGradientBlocking& b) {
-  return b.partial_size() + threads() * b.scratch_size();
+  return b.partial_size() + b.items() * b.sums_size() + threads() * b.scratch_size();
 }
 
 void weight_gradient(const WeightGradientBlocking& b, const Conv2dDims& dims, Span<const float> x,
                      Span<const float> dy, Span<float> workspace, Span<float> dweight) {
   const Job job{b, dims, x, dy};
+  std::vector<Item> items;
   std::vector<double> cost_before = {0};
-  for (std::int64_t i = 0; i < b.items(); ++i)
-    cost_before.push_back(cost_before.back() + Item(b, dims, i).cost(dims));
-  const std::int64_t parts = std::min<std::int64_t>(
-      {threads(), (workspace.size() - b.partial_size()) / b.scratch_size(), b.items()});
+  for (std::int64_t i = 0; i < b.items(); ++i) {
+    items.emplace_back(b, dims, i);
+    cost_before.push_back(cost_before.back() + items.back().cost(dims));
+  }
+  float* const sums = workspace.data() + b.partial_size();
+  const Span<float> scratch = workspace.part(b.partial_size() + b.items() * b.sums_size(),
+                                             workspace.size() - b.partial_size() - b.items() * b.sums_size());
+  const std::int64_t parts =
+      std::min<std::int64_t>({threads(), scratch.size() / b.scratch_size(), b.items()});
   // The first item of a part when all are shared out in parts of equal cost.
   const auto part_begin = [&](std::int64_t part) {
     if (part == parts) return b.items();
@@ -233,10 +257,18 @@ void weight_gradient(const WeightGradientBlocking& b, const Conv2dDims& dims, Sp
   float* const target = b.chunks > 1 ? workspace.data() : dweight.data();
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
-      Worker worker(job, workspace.data() + b.partial_size() + part * b.scratch_size());
-      for (std::int64_t i = part_begin(part); i < part_begin(part + 1); ++i) {
-        const Item item(b, dims, i);
-        worker.run(item, target + i / (b.items() / b.chunks) * size);
+      Worker worker(job, scratch.data() + part * b.scratch_size());
+      const std::int64_t end_item = part_begin(part + 1), per_chunk = b.items() / b.chunks;
+      for (std::int64_t i = part_begin(part), next; i < end_item; i = next) {
+        // All items of a chunk in turns, a few pixels each: these come from the cache but once from memory.
+        const std::int64_t chunk = i / per_chunk;
+        next = std::min(end_item, (chunk + 1) * per_chunk);
+        const Item& any = items[std::size_t(i)];
+        for (std::int64_t at = any.first_pixel; at == any.first_pixel || at < any.end_pixel;
+             at += kVisitPixels)
+          for (std::int64_t k = i; k < next; ++k)
+            worker.visit(items[std::size_t(k)], at, std::min(any.end_pixel, at + kVisitPixels),
+                         sums + k * b.sums_size(), target + chunk * size);
       }
     }
   });

@@ -33,7 +33,9 @@ struct WeightGradientBlocking {
   std::int64_t chunks, chunk_pixels;
 
   std::int64_t items() const { return chunks * taps * row_blocks * column_blocks; }
-  std::int64_t a_size() const;
+  std::int64_t tile_stride() const, panel_stride() const;  ///< floats from tile to tile, panel to panel
+  std::int64_t a_size() const, panels_size() const;
+  std::int64_t sums_size() const;     ///< floats for one item
   std::int64_t scratch_size() const;  ///< floats for one thread
   std::int64_t partial_size() const;  ///< floats of all partial gradients
 };

@@ -32,6 +32,7 @@ void tile(const TileArgs& t) {
       right[v] = load(b + (at * Vectors + v) * kLanes);
       __builtin_prefetch(b + (at * Vectors + v + 8 * Vectors) * kLanes, 0, 3);
     }
+    if constexpr (kLayout == TileLayout::interleaved) __builtin_prefetch(a + (at + 8) * kStep, 0, 3);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
       const Vec left = broadcast(a[at * kStep + i * kRow]);
