@@ -1,6 +1,9 @@
+#include <type_traits>
+
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/resize/resize.h"
 #include "atrous/kernels/resize/resize_body.h"
+#include "atrous/kernels/resize/resize_fast.h"
 
 namespace atrous::kernels::cpu {
 namespace {
@@ -21,12 +24,16 @@ std::int64_t out_pixels(const ResizeDims& d) { return d.batch * d.out_h * d.out_
 
 template <class T>
 void resize_bilinear_forward(Stream, const ResizeDims& dims, Span<const T> x, Span<T> y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast_resize_bilinear_forward(dims, x, y)) return;
   for_each_pixel(out_pixels(dims), dims.channels, ResizeBilinearForward<T>{dims, x, y});
 }
 ATROUS_INSTANTIATE(resize_bilinear_forward);
 
 template <class T>
 void resize_bilinear_backward(Stream, const ResizeDims& dims, Span<const T> dy, Span<T> dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast_resize_bilinear_backward(dims, dy, dx)) return;
   const std::int64_t n = dims.batch * dims.in_h * dims.in_w;
   if (n > 0) for_each_pixel(n, dy.size() / n, ResizeBilinearBackward<T>{dims, dy, dx});
 }
@@ -35,6 +42,8 @@ ATROUS_INSTANTIATE(resize_bilinear_backward);
 template <class T>
 void resize_argmax(Stream, const ResizeDims& dims, Span<const T> x, Span<std::uint8_t> labels8,
                    Span<std::int32_t> labels32) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast_resize_argmax(dims, x, labels8, labels32)) return;
   if (labels8.empty())
     for_each_pixel(labels32.size(), dims.channels, ResizeArgmax<T, std::int32_t>{dims, x, labels32});
   else

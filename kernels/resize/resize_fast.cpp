@@ -1,0 +1,153 @@
+#include "atrous/kernels/resize/resize_fast.h"
+
+#include <algorithm>
+
+#include "atrous/core/parallel.h"
+#include "atrous/kernels/resize/resize_body.h"
+#include "atrous/kernels/resize/resize_simd.h"
+#include "atrous/kernels/softmax/softmax_simd.h"
+
+// Rows are cut among the threads. The taps of the columns are computed for a block of columns at a time, once
+// for all rows of a thread: the rule's divisions cost more than the few multiplications of a pixel with few
+// channels.
+
+namespace atrous::kernels::cpu {
+namespace {
+
+// Rows that are worth a thread.
+std::int64_t row_grain(std::int64_t elements_of_row) { return 1 + (1 << 14) / (elements_of_row + 1); }
+
+struct ColumnBlock {
+  static constexpr std::int64_t kMost = 256;
+  std::int32_t low[kMost], high[kMost];
+  float weight[kMost];
+
+  simd::ResizeColumns fill(const ResizeAxis& axis, std::int64_t first, std::int64_t count) {
+    for (std::int64_t j = 0; j < count; ++j) {
+      const ResizeTap tap = axis.tap(first + j);
+      low[j] = std::int32_t(tap.low);
+      high[j] = std::int32_t(tap.high);
+      weight[j] = float(tap.weight);
+    }
+    return {count, low, high, weight};
+  }
+};
+
+// body(columns, first column, row, upper, lower, row weight) for every block of `block` columns of every
+// output row begin .. end - 1 of the batch.
+template <class Body>
+void for_each_row(const ResizeDims& d, const float* x, std::int64_t block, std::int64_t begin,
+                  std::int64_t end, const Body& body) {
+  const ResizeAxis rows = rows_of(d), columns = columns_of(d);
+  const std::int64_t in_row = d.in_w * d.channels;
+  ColumnBlock taps;
+  for (std::int64_t first = 0; first < d.out_w; first += block) {
+    const simd::ResizeColumns some = taps.fill(columns, first, std::min(block, d.out_w - first));
+    for (std::int64_t row = begin; row < end; ++row) {
+      const ResizeTap tap = rows.tap(row % d.out_h);
+      const float* image = x + row / d.out_h * d.in_h * in_row;
+      body(some, first, row, image + tap.low * in_row, image + tap.high * in_row, float(tap.weight));
+    }
+  }
+}
+
+}  // namespace
+
+bool fast_resize_bilinear_forward(const ResizeDims& d, Span<const float> x, Span<float> y) {
+  parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
+    for_each_row(d, x.data(), ColumnBlock::kMost, begin, end,
+                 [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
+                     const float* upper, const float* lower, float weight) {
+                   simd::resize_row(upper, lower, weight, columns, d.channels,
+                                    y.data() + (row * d.out_w + first) * d.channels);
+                 });
+  });
+  return true;
+}
+
+bool fast_resize_argmax(const ResizeDims& d, Span<const float> x, Span<std::uint8_t> labels8,
+                        Span<std::int32_t> labels32) {
+  constexpr std::int64_t kBuffer = 1 << 13;  // logits: 32 kB
+  if (d.channels > simd::kMostClasses) return false;
+  const std::int64_t block = std::min<std::int64_t>(kBuffer / d.channels, ColumnBlock::kMost);
+  parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
+    float logits[kBuffer];
+    for_each_row(d, x.data(), block, begin, end,
+                 [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
+                     const float* upper, const float* lower, float weight) {
+                   simd::resize_row(upper, lower, weight, columns, d.channels, logits);
+                   const std::int64_t at = row * d.out_w + first;
+                   simd::argmax(columns.count, d.channels, logits,
+                                labels8.empty() ? nullptr : labels8.data() + at,
+                                labels32.empty() ? nullptr : labels32.data() + at);
+                 });
+  });
+  return true;
+}
+
+namespace {
+
+// The outputs that read input k, and with what weights: in the interval before k with the weight of high, in
+// its own with what is left of it. Outputs that read it with a weight of 0 do not count; they come first.
+struct Readers {
+  std::int64_t first, count;
+};
+Readers readers_of(const ResizeAxis& axis, std::int64_t k, float* weights) {
+  std::int64_t first = axis.first(k - 1);
+  const std::int64_t end = axis.first(k + 1);
+  std::int64_t count = 0;
+  for (std::int64_t o = first; o < end; ++o) {
+    const ResizeTap tap = axis.tap(o);
+    const float weight = float(tap.low == k ? 1 - tap.weight : tap.weight);
+    if (weight == 0 && count == 0)
+      ++first;
+    else
+      weights[count++] = weight;
+  }
+  return {first, count};
+}
+
+}  // namespace
+
+bool fast_resize_bilinear_backward(const ResizeDims& d, Span<const float> dy, Span<float> dx) {
+  constexpr std::int64_t kColumns = 64, kWeights = 2048;
+  const ResizeAxis rows = rows_of(d), columns = columns_of(d);
+  // Outputs that read one input, at most.
+  const auto most = [](const ResizeAxis& axis) {
+    std::int64_t widest = 0;
+    for (std::int64_t k = 0; k < axis.in; ++k)
+      widest = std::max(widest, axis.first(k + 1) - axis.first(k - 1));
+    return widest;
+  };
+  const std::int64_t widest = most(columns);
+  if (widest > kWeights || most(rows) > kWeights) return false;
+  const std::int64_t block = std::min(kColumns, kWeights / std::max<std::int64_t>(widest, 1));
+  const std::int64_t blocks = (d.in_w + block - 1) / block, out_row = d.out_w * d.channels;
+  // Rows are the outer cut, blocks of columns the inner one: a map of a single row has work for several
+  // threads, too.
+  parallel_for(blocks * d.batch * d.in_h, [&](std::int64_t begin, std::int64_t end) {
+    float weights[kWeights], row_weights[kWeights];
+    simd::ResizeWindow windows[kColumns];
+    std::int64_t filled = -1;
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t b = i / (d.batch * d.in_h), row = i % (d.batch * d.in_h);
+      const std::int64_t first = b * block, count = std::min(block, d.in_w - first);
+      if (b != filled) {
+        float* next = weights;
+        for (std::int64_t j = 0; j < count; ++j) {
+          const Readers r = readers_of(columns, first + j, next);
+          windows[j] = {r.first, r.count, next};
+          next += r.count;
+        }
+        filled = b;
+      }
+      const Readers r = readers_of(rows, row % d.in_h, row_weights);
+      const float* from = dy.data() + (row / d.in_h * d.out_h + r.first) * out_row;
+      simd::resize_gather(from, out_row, row_weights, r.count, d.channels, windows, count,
+                          dx.data() + (row * d.in_w + first) * d.channels);
+    }
+  });
+  return true;
+}
+
+}  // namespace atrous::kernels::cpu

@@ -1,0 +1,86 @@
+#include "atrous/kernels/resize/resize_simd.h"
+
+#include "atrous/kernels/simd_vector.h"
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+namespace {
+
+ATROUS_INLINE Vec blend(Vec a, Vec b, float weight) {
+  return weight == 0 ? a : a + broadcast(weight) * (b - a);
+}
+
+// The outputs that lie between the same two input columns: both are blended by rows once, and an output is
+// then one multiply-add. a, b: the left and right pixel of the upper row; c, d: of the lower.
+ATROUS_INLINE void interval(const float* a, const float* b, const float* c, const float* d, float row_weight,
+                            const float* weight, long count, long channels, float* y, bool last) {
+  const auto step = [&](long i) ATROUS_INLINE_LAMBDA {
+    const Vec left = blend(load(a + i), load(c + i), row_weight),
+              right = blend(load(b + i), load(d + i), row_weight);
+    for (long j = 0; j < count; ++j) store(y + j * channels + i, blend(left, right, weight[j]));
+  };
+  if (channels >= kLanes) {
+    long i = 0;
+    for (; i + kLanes <= channels; i += kLanes) step(i);
+    if (i < channels) step(channels - kLanes);  // overlaps the vector before it
+    return;
+  }
+  const Vec left = blend(load_part(a, channels), load_part(c, channels), row_weight);
+  const Vec right = blend(load_part(b, channels), load_part(d, channels), row_weight);
+  // A whole vector is stored where the pixels that follow, which are written next, have room for the rest of
+  // it.
+  const long whole = last ? count - (kLanes + channels - 1) / channels : count;
+  for (long j = 0; j < count; ++j) {
+    const Vec v = blend(left, right, weight[j]);
+    if (j < whole)
+      store(y + j * channels, v);
+    else
+      store_part(y + j * channels, v, channels);
+  }
+}
+
+}  // namespace
+
+void resize_row(const float* upper, const float* lower, float row_weight, const ResizeColumns& columns,
+                long channels, float* y) {
+  for (long begin = 0; begin < columns.count;) {
+    const long low = columns.low[begin];
+    long end = begin + 1, high = columns.high[begin];
+    for (; end < columns.count && columns.low[end] == low; ++end)
+      high = columns.high[end] > high ? columns.high[end] : high;
+    // Closer than a vector to the end of the row: no stores beyond it.
+    const bool last = (columns.count - end) * channels < kLanes;
+    interval(upper + low * channels, upper + high * channels, lower + low * channels, lower + high * channels,
+             row_weight, columns.weight + begin, end - begin, channels, y + begin * channels, last);
+    begin = end;
+  }
+}
+
+void resize_gather(const float* dy, long stride, const float* row_weights, long rows, long channels,
+                   const ResizeWindow* windows, long columns, float* dx) {
+  for (long w = 0; w < columns; ++w, dx += channels) {
+    const ResizeWindow window = windows[w];
+    const float* first = dy + window.first * channels;
+    const auto sum = [&](long i, long n) ATROUS_INLINE_LAMBDA {
+      Vec total{};
+      for (long r = 0; r < rows; ++r) {
+        const float* p = first + r * stride + i;
+        Vec even{}, odd{};  // two chains of additions
+        long j = 0;
+        for (; j + 2 <= window.count; j += 2, p += 2 * channels) {
+          even += broadcast(window.weights[j]) * (n == kLanes ? load(p) : load_part(p, n));
+          odd += broadcast(window.weights[j + 1]) *
+                 (n == kLanes ? load(p + channels) : load_part(p + channels, n));
+        }
+        if (j < window.count)
+          even += broadcast(window.weights[j]) * (n == kLanes ? load(p) : load_part(p, n));
+        total += broadcast(row_weights[r]) * (even + odd);
+      }
+      return total;
+    };
+    long i = 0;
+    for (; i + kLanes <= channels; i += kLanes) store(dx + i, sum(i, kLanes));
+    if (i < channels) store_part(dx + i, sum(i, channels - i), channels - i);
+  }
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/simd.h"
+
+// The loops of resize.h over floats, for each instruction set, vectorised over channels.
+
+namespace atrous::kernels::simd {
+
+/// Some columns of one output row: what they read of the two input rows above and below it.
+struct ResizeColumns {
+  long count;
+  const std::int32_t *low, *high;  ///< input columns, never falling
+  const float* weight;             ///< of high
+};
+/// y [count, channels] from the rows `upper` and `lower` [in_w, channels]; row_weight is that of `lower`.
+ATROUS_SIMD(resize_row, const float* upper, const float* lower, float row_weight,
+            const ResizeColumns& columns, long channels, float* y);
+
+/// The outputs that read one input column, which lie side by side, and with what weights.
+struct ResizeWindow {
+  long first, count;
+  const float* weights;
+};
+/// dx [columns, channels]: the sum over `rows` rows of dy, stride floats apart, of row_weights times the
+/// windows' weighted sums.
+ATROUS_SIMD(resize_gather, const float* dy, long stride, const float* row_weights, long rows, long channels,
+            const ResizeWindow* windows, long columns, float* dx);
+
+}  // namespace atrous::kernels::simd
