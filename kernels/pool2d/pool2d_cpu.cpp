@@ -1,8 +1,10 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/pool2d/pool2d.h"
 #include "atrous/kernels/pool2d/pool2d_body.h"
+#include "atrous/kernels/pool2d/pool2d_fast.h"
 
 namespace atrous::kernels::cpu {
 namespace {
@@ -22,6 +24,8 @@ constexpr std::int64_t kBlock = 64;  // channels that one sum of rows goes throu
 
 template <class T>
 void max_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T> y, MaxTaps taps) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::max_pool_forward(dims, x, y, taps)) return;
   const std::int64_t pixels = dims.batch * dims.out_h * dims.out_w;
   if (taps.wide.empty())
     each_pixel(pixels, dims.channels, MaxPoolForward<T, std::uint8_t>{dims, x, y, taps.narrow});
@@ -32,6 +36,8 @@ ATROUS_INSTANTIATE(max_pool2d_forward);
 
 template <class T>
 void max_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, MaxTaps taps, Span<T> dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::max_pool_backward(dims, dy, taps, dx)) return;
   const std::int64_t pixels = dims.batch * dims.in_h * dims.in_w;
   if (taps.wide.empty())
     each_pixel(pixels, dims.channels, MaxPoolBackward<T, std::uint8_t>{dims, dy, taps.narrow, dx});
@@ -42,12 +48,16 @@ ATROUS_INSTANTIATE(max_pool2d_backward);
 
 template <class T>
 void avg_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T> y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::avg_pool_forward(dims, x, y)) return;
   each_pixel(dims.batch * dims.out_h * dims.out_w, dims.channels, AvgPoolForward<T>{dims, x, y});
 }
 ATROUS_INSTANTIATE(avg_pool2d_forward);
 
 template <class T>
 void avg_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, Span<T> dx) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::avg_pool_backward(dims, dy, dx)) return;
   each_pixel(dims.batch * dims.in_h * dims.in_w, dims.channels, AvgPoolBackward<T>{dims, dy, dx});
 }
 ATROUS_INSTANTIATE(avg_pool2d_backward);
@@ -55,6 +65,8 @@ ATROUS_INSTANTIATE(avg_pool2d_backward);
 template <class T>
 void global_avg_pool2d_forward(Stream, std::int64_t batch, std::int64_t height, std::int64_t width,
                                std::int64_t channels, Span<const T> x, Span<T> y) {
+  if constexpr (std::is_same_v<T, float>)
+    if (fast::global_avg_pool_forward(batch, height, width, channels, x, y)) return;
   const std::int64_t blocks = (channels + kBlock - 1) / kBlock;
   parallel_for(batch * blocks, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {

@@ -1,0 +1,128 @@
+#include "atrous/kernels/pool2d/pool2d_fast.h"
+
+#include <algorithm>
+
+#include "atrous/core/parallel.h"
+#include "atrous/kernels/pool2d/pool2d_body.h"
+#include "atrous/kernels/pool2d/pool2d_simd.h"
+
+namespace atrous::kernels::fast {
+namespace {
+
+constexpr int kMostTaps = 256;               // pixels under one window, or windows over one pixel
+constexpr std::int64_t kLeastChannels = 16;  // of the widest vector
+constexpr std::int64_t kBlock = 64;          // channels of one piece of a global mean
+
+bool takes(const Pool2dDims& d) { return d.channels >= kLeastChannels && d.taps() <= kMostTaps; }
+
+// body(n, row, column) for every pixel of [batch, height, width].
+template <class Body>
+void for_each_pixel(std::int64_t batch, std::int64_t height, std::int64_t width, const Body& body) {
+  parallel_for(batch * height, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t w = 0; w < width; ++w) body(i / height, i % height, w);
+  });
+}
+
+// Pixels of x under the window at (oh, ow), and which taps they are.
+struct UnderWindow {
+  const float* in[kMostTaps];
+  std::int32_t tap[kMostTaps];
+  int count = 0;
+
+  UnderWindow(const Pool2dDims& d, const float* x, std::int64_t n, std::int64_t oh, std::int64_t ow) {
+    const PoolWindow w(d, oh, ow);
+    const float* image = x + n * d.in_h * d.in_w * d.channels;
+    for (std::int64_t r = w.rows.first; r < w.rows.end; ++r)
+      for (std::int64_t s = w.cols.first; s < w.cols.end; ++s) {
+        const std::int64_t h = oh * d.stride.h + r - d.padding.top, v = ow * d.stride.w + s - d.padding.left;
+        tap[count] = std::int32_t(r * d.window.w + s);
+        in[count++] = image + (h * d.in_w + v) * d.channels;
+      }
+  }
+};
+
+// call(oh, ow) for every window over input pixel (h, w).
+template <class Call>
+void for_each_window(const Pool2dDims& d, std::int64_t h, std::int64_t w, const Call& call) {
+  const TapRange rows = windows_over(h, d.out_h, d.padding.top, d.window.h, d.stride.h);
+  const TapRange cols = windows_over(w, d.out_w, d.padding.left, d.window.w, d.stride.w);
+  for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
+    for (std::int64_t ow = cols.first; ow < cols.end; ++ow) call(oh, ow);
+}
+
+}  // namespace
+
+bool max_pool_forward(const Pool2dDims& d, Span<const float> x, Span<float> y, MaxTaps taps) {
+  if (!takes(d)) return false;
+  for_each_pixel(d.batch, d.out_h, d.out_w, [&](std::int64_t n, std::int64_t oh, std::int64_t ow) {
+    const UnderWindow under(d, x.data(), n, oh, ow);
+    const std::int64_t at = ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
+    simd::max_of_pixels(under.in, under.tap, under.count, d.channels, y.data() + at,
+                        taps.narrow.empty() ? nullptr : taps.narrow.data() + at);
+  });
+  return true;
+}
+
+bool max_pool_backward(const Pool2dDims& d, Span<const float> dy, MaxTaps taps, Span<float> dx) {
+  if (!takes(d)) return false;
+  for_each_pixel(d.batch, d.in_h, d.in_w, [&](std::int64_t n, std::int64_t h, std::int64_t w) {
+    std::int64_t from[kMostTaps];
+    std::int32_t tap[kMostTaps];
+    int count = 0;
+    for_each_window(d, h, w, [&](std::int64_t oh, std::int64_t ow) {
+      tap[count] = std::int32_t((h + d.padding.top - oh * d.stride.h) * d.window.w +
+                                (w + d.padding.left - ow * d.stride.w));
+      from[count++] = ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
+    });
+    simd::sum_where_largest(dy.data(), taps.narrow.data(), from, tap, count, d.channels,
+                            dx.data() + ((n * d.in_h + h) * d.in_w + w) * d.channels);
+  });
+  return true;
+}
+
+bool avg_pool_forward(const Pool2dDims& d, Span<const float> x, Span<float> y) {
+  if (!takes(d)) return false;
+  for_each_pixel(d.batch, d.out_h, d.out_w, [&](std::int64_t n, std::int64_t oh, std::int64_t ow) {
+    const UnderWindow under(d, x.data(), n, oh, ow);
+    float weight[kMostTaps];
+    std::fill_n(weight, under.count, 1.0f / float(pool_divisor(d, oh, ow)));
+    simd::weighted_sum_of_pixels(under.in, weight, under.count, d.channels,
+                                 y.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.channels);
+  });
+  return true;
+}
+
+bool avg_pool_backward(const Pool2dDims& d, Span<const float> dy, Span<float> dx) {
+  if (!takes(d)) return false;
+  for_each_pixel(d.batch, d.in_h, d.in_w, [&](std::int64_t n, std::int64_t h, std::int64_t w) {
+    const float* in[kMostTaps];
+    float weight[kMostTaps];
+    int count = 0;
+    for_each_window(d, h, w, [&](std::int64_t oh, std::int64_t ow) {
+      in[count] = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
+      weight[count++] = 1.0f / float(pool_divisor(d, oh, ow));
+    });
+    simd::weighted_sum_of_pixels(in, weight, count, d.channels,
+                                 dx.data() + ((n * d.in_h + h) * d.in_w + w) * d.channels);
+  });
+  return true;
+}
+
+bool global_avg_pool_forward(std::int64_t batch, std::int64_t height, std::int64_t width,
+                             std::int64_t channels, Span<const float> x, Span<float> y) {
+  if (channels < kLeastChannels) return false;
+  // The last piece takes what is left and at least a vector, so none is narrower than one.
+  const std::int64_t pieces = std::max<std::int64_t>(1, channels / kBlock);
+  parallel_for(batch * pieces, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const std::int64_t n = i / pieces, from = i % pieces * kBlock;
+      const std::int64_t count = i % pieces == pieces - 1 ? channels - from : kBlock;
+      simd::mean_of_image(x.data() + n * height * width * channels + from, height, width, channels, count,
+                          y.data() + n * channels + from);
+    }
+  });
+  return true;
+}
+
+}  // namespace atrous::kernels::fast

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/simd.h"
+
+// Pooling of floats, one pixel at a time with all its channels, vectorised over channels. The caller finds
+// the pixels under a window; nothing here knows of images. Channels go in blocks of one vector, the last of
+// which starts at channels - lanes and may overlap the one before: so channels is at least the widest
+// vector, 16.
+
+namespace atrous::kernels::simd {
+
+/// y[c] = max over k of in[k][c], with the rules of max_pool2d; taps[c] = tap[k] of the first largest, unless
+/// `taps` is null. Without pixels (count 0): minus infinity and 0.
+ATROUS_SIMD(max_of_pixels, const float* const* in, const std::int32_t* tap, int count, std::int64_t channels,
+            float* y, std::uint8_t* taps);
+/// dx[c] = sum over k of dy[from[k] + c] where taps[from[k] + c] == tap[k]
+ATROUS_SIMD(sum_where_largest, const float* dy, const std::uint8_t* taps, const std::int64_t* from,
+            const std::int32_t* tap, int count, std::int64_t channels, float* dx);
+
+/// y[c] = sum over k of weight[k] * in[k][c]
+ATROUS_SIMD(weighted_sum_of_pixels, const float* const* in, const float* weight, int count,
+            std::int64_t channels, float* y);
+
+/// y[c] = sum over h of (sum over w of x[(h*width + w)*step + c]) / (height*width), for channels of a block.
+ATROUS_SIMD(mean_of_image, const float* x, std::int64_t height, std::int64_t width, std::int64_t step,
+            std::int64_t channels, float* y);
+
+}  // namespace atrous::kernels::simd
