@@ -34,3 +34,4 @@
 #include "atrous/models/preprocess.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/segment.h"
+#include "atrous/models/weights.h"

@@ -36,6 +36,7 @@ class Backbone : public layers::Module {
 
   virtual std::int64_t high_channels() const = 0;
   virtual std::int64_t low_channels() const = 0;
+  virtual const layers::BatchNormConstants& batch_norm() const = 0;
   /// Whether DeepLab v3 on it is the published mobile form: image pooling and 1x1 without atrous branches.
   virtual bool mobile() const { return false; }
 };

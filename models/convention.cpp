@@ -22,7 +22,7 @@ const std::vector<Convention>& conventions() {
        .preprocessing = {.name = "x/127.5-1",
                          .mean = {127.5, 127.5, 127.5},
                          .deviation = {127.5, 127.5, 127.5},
-                         .pad_colour = {127.5, 127.5, 127.5}}},
+                         .pad_color = {127.5, 127.5, 127.5}}},
   };
   return table;
 }

@@ -19,7 +19,7 @@ namespace atrous::models {
 struct Preprocessing {
   std::string name;
   std::array<double, 3> mean, deviation;  ///< red, green, blue
-  std::array<double, 3> pad_colour;       ///< in 0..255, of pixels added at the bottom and right
+  std::array<double, 3> pad_color;       ///< in 0..255, of pixels added at the bottom and right
 };
 
 /// How MobileNet's channel counts follow the width multiplier: to the nearest multiple of `divisor`, at least

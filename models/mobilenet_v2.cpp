@@ -62,7 +62,8 @@ Shape InvertedResidual::trace(const Shape& x, const std::string& name, layers::S
                         join_names(name, "project"), summary);
 }
 
-MobileNetV2::MobileNetV2(const BackboneOptions& options) {
+MobileNetV2::MobileNetV2(const BackboneOptions& options)
+    : batch_norm_(options.convention->mobilenet_batch_norm) {
   const Convention& convention = *options.convention;
   const auto scaled = [&](std::int64_t channels) {
     return scaled_channels(channels, options.width, convention.width_rounding);
@@ -70,7 +71,7 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options) {
   std::int64_t channels = scaled(32);
   stem_ = std::make_unique<ConvBn>(
       Conv2dSettings{.in_channels = 3, .out_channels = channels, .taps = 3, .stride = 2, .init = init()},
-      Activation::relu6, convention.mobilenet_batch_norm);
+      Activation::relu6, batch_norm_);
   add_child("stem", *stem_);
 
   StrideWalk walk(options.output_stride, 2);
@@ -90,7 +91,7 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options) {
               .stride = unit.stride,
               .rate = unit.rate,
               .residual = i > 0 && channels == out},
-          convention.mobilenet_batch_norm));
+          batch_norm_));
       add_child("block" + std::to_string(blocks_.size() - 1), *blocks_.back());
       channels = out;
       if (blocks_.size() == kLowLevelBlock + 1) low_channels_ = out;

@@ -39,9 +39,11 @@ class MobileNetV2 : public Backbone {
   FeatureShapes trace(const Shape& image, const std::string& name, layers::Summary& summary) const override;
   std::int64_t high_channels() const override { return high_channels_; }
   std::int64_t low_channels() const override { return low_channels_; }
+  const layers::BatchNormConstants& batch_norm() const override { return batch_norm_; }
   bool mobile() const override { return true; }
 
  private:
+  layers::BatchNormConstants batch_norm_;
   std::unique_ptr<layers::ConvBn> stem_;
   std::vector<std::unique_ptr<InvertedResidual>> blocks_;
   std::int64_t high_channels_ = 0, low_channels_ = 0;

@@ -34,8 +34,8 @@ class Model : public layers::Layer {
 
   const ModelConfig& config() const { return config_; }
   const Convention& convention() const { return *convention_; }
-  Backbone& backbone() { return *backbone_; }
-  Head& head() { return *head_; }
+  Backbone& backbone() const { return *backbone_; }
+  Head& head() const { return *head_; }
 
  private:
   ModelConfig config_;

@@ -61,7 +61,8 @@ Shape ResidualUnit::trace(const Shape& x, const std::string& name, layers::Summa
 
 ResNet::ResNet(int depth, const BackboneOptions& options)
     : low_channels_(depth == 18 ? 64 : 256),
-      conv1_(conv(3, 64, 7, 2), Activation::relu, options.convention->resnet_batch_norm),
+      batch_norm_(options.convention->resnet_batch_norm),
+      conv1_(conv(3, 64, 7, 2), Activation::relu, batch_norm_),
       pool_({.window = 3, .stride = 2, .padding = 1}) {
   ATROUS_CHECK(ValueError, options.width == 1, "models", "the width multiplier is for MobileNet; ResNet-",
                depth, " was asked for width ", options.width);
@@ -79,7 +80,7 @@ ResNet::ResNet(int depth, const BackboneOptions& options)
                                                       .stride = unit.stride,
                                                       .rate = unit.rate,
                                                       .rate_after = unit.rate_after},
-                               options.convention->resnet_batch_norm);
+                               batch_norm_);
       in = bottleneck ? 4 * channels : channels;
     }
     add_child("layer" + std::to_string(stages_.size()), *stage);

@@ -47,9 +47,11 @@ class ResNet : public Backbone {
   FeatureShapes trace(const Shape& image, const std::string& name, layers::Summary& summary) const override;
   std::int64_t high_channels() const override { return 8 * low_channels_; }
   std::int64_t low_channels() const override { return low_channels_; }
+  const layers::BatchNormConstants& batch_norm() const override { return batch_norm_; }
 
  private:
   std::int64_t low_channels_;
+  layers::BatchNormConstants batch_norm_;
   layers::ConvBn conv1_;
   layers::MaxPool2d pool_;
   std::vector<std::unique_ptr<layers::Sequential>> stages_;

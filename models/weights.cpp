@@ -1,0 +1,193 @@
+#include "atrous/models/weights.h"
+
+#include <utility>
+
+#include "atrous/core/error.h"
+#include "atrous/io/safetensors.h"
+#include "atrous/models/registry.h"
+
+namespace atrous::models {
+namespace {
+
+using Tensors = std::map<std::string, Tensor>;
+
+constexpr const char* kLogits = "head.logits.";
+
+// Handles on the model's own tensors: writing to them writes to the model.
+Tensors own_tensors(const Model& model, bool counters) {
+  Tensors all;
+  for (const layers::Parameter& p : model.named_parameters()) all[p.name] = p.variable.value();
+  for (const layers::Buffer& b : model.named_buffers())
+    if (counters || b.kind == layers::BufferKind::statistic) all[b.name] = *b.tensor;
+  return all;
+}
+
+struct Plan {
+  std::vector<std::pair<Tensor, Tensor>> copies;  // to, from
+  LoadReport report;
+};
+
+// Decides what to copy; throws unless the mode allows what does not fit.
+Plan plan_load(const std::string& path, const Tensors& own, const Tensors& file, LoadMode mode) {
+  Plan plan;
+  for (const auto& [name, tensor] : own) {
+    const auto found = file.find(name);
+    const bool may_keep =
+        mode == LoadMode::lenient || (mode == LoadMode::new_classes && name.starts_with(kLogits));
+    if (found == file.end()) {
+      ATROUS_CHECK(IoError, mode == LoadMode::lenient, "checkpoint", path, ": wanted tensor \"", name, "\" ",
+                   tensor.shape(), ", the file does not have it");
+      plan.report.kept.push_back(name);
+      continue;
+    }
+    const bool fits = found->second.shape() == tensor.shape();
+    ATROUS_CHECK(IoError, fits || may_keep, "checkpoint", path, ": wanted tensor \"", name, "\" ",
+                 tensor.shape(), ", file has ", found->second.shape());
+    if (!fits) {
+      plan.report.kept.push_back(name);
+      continue;
+    }
+    ATROUS_CHECK(IoError, found->second.dtype() == tensor.dtype(), "checkpoint", path, ": wanted tensor \"",
+                 name, "\" of ", tensor.dtype(), ", file has ", found->second.dtype());
+    plan.copies.emplace_back(tensor, found->second);
+    plan.report.loaded.push_back(name);
+  }
+  for (const auto& [name, tensor] : file) {
+    if (own.count(name)) continue;
+    ATROUS_CHECK(IoError, mode == LoadMode::lenient, "checkpoint", path, ": tensor \"", name, "\" ",
+                 tensor.shape(), " is not in the model");
+    plan.report.unexpected.push_back(name);
+  }
+  ATROUS_CHECK(IoError, !plan.copies.empty(), "checkpoint", path, ": none of its ", file.size(),
+               " tensors fits the model");
+  return plan;
+}
+
+void commit(Plan& plan) {
+  for (auto& [to, from] : plan.copies) to.copy_from(from);
+}
+
+// A file that computes another function with the same tensors must not load in silence.
+void check_info(const Model& model, const io::CheckpointInfo& file, const std::string& path) {
+  const io::CheckpointInfo own = checkpoint_info(model);
+  ATROUS_CHECK(IoError, file.convention == own.convention, "checkpoint", path, ": convention \"",
+               file.convention, "\", the model's is \"", own.convention, '"');
+  for (const auto& [part, constants] : own.batch_norm) {
+    const auto found = file.batch_norm.find(part);
+    ATROUS_CHECK(IoError, found == file.batch_norm.end() || found->second.epsilon == constants.epsilon,
+                 "checkpoint", path, ": batch norms of the ", part, " have epsilon ", found->second.epsilon,
+                 ", the model's have ", constants.epsilon);
+  }
+}
+
+Plan plan_from_tensors(Model& model, const std::string& path, const io::CheckpointInfo* info,
+                       const Tensors& tensors, LoadMode mode) {
+  if (info) check_info(model, *info, path);
+  return plan_load(path, own_tensors(model, false), tensors, mode);
+}
+
+std::string joined(const std::vector<std::string>& names) {
+  std::string text;
+  for (std::size_t i = 0; i < names.size() && i < 6; ++i) text += (i ? ", " : "") + names[i];
+  if (names.size() > 6) text += " and " + std::to_string(names.size() - 6) + " more";
+  return text;
+}
+
+}  // namespace
+
+std::string LoadReport::text() const {
+  std::string line = "loaded " + std::to_string(loaded.size()) + " tensors";
+  if (!kept.empty()) line += "; kept " + joined(kept);
+  if (!unexpected.empty()) line += "; not in the model: " + joined(unexpected);
+  return line;
+}
+
+io::CheckpointInfo checkpoint_info(const Model& model, const io::Colormap& classes) {
+  const ModelConfig& config = model.config();
+  const Preprocessing& how = model.convention().preprocessing;
+  const auto constants = [](const layers::BatchNormConstants& c) {
+    return io::CheckpointInfo::BatchNorm{.epsilon = c.epsilon, .decay = c.decay};
+  };
+  io::CheckpointInfo info;
+  info.model = config.name;
+  info.convention = config.convention;
+  info.classes = config.classes;
+  info.width = config.width;
+  info.output_stride = config.output_stride;
+  info.preprocessing = {
+      .name = how.name, .mean = how.mean, .deviation = how.deviation, .pad_color = how.pad_color};
+  info.batch_norm["backbone"] = constants(model.backbone().batch_norm());
+  info.batch_norm["head"] = constants(model.convention().head_batch_norm);
+  info.colormap = classes;
+  return info;
+}
+
+void save(const Model& model, const std::string& path, const io::Colormap& classes,
+          const std::map<std::string, std::string>& extra) {
+  ATROUS_CHECK(ValueError, classes.size() == 0 || classes.size() == model.config().classes, "checkpoint",
+               path, ": names of ", classes.size(), " classes for a model of ", model.config().classes);
+  io::CheckpointInfo info = checkpoint_info(model, classes);
+  info.extra = extra;
+  io::write_checkpoint(path, info, own_tensors(model, false));
+}
+
+LoadReport load(Model& model, const std::string& path, LoadMode mode) {
+  Plan plan;
+  if (io::is_checkpoint(path)) {
+    const io::Checkpoint checkpoint = io::read_checkpoint(path);
+    plan = plan_from_tensors(model, path, &checkpoint.info, checkpoint.tensors, mode);
+  } else {
+    plan = plan_from_tensors(model, path, nullptr, io::read_safetensors(path).tensors, mode);
+  }
+  commit(plan);
+  return plan.report;
+}
+
+LoadedModel load_model(const std::string& path, std::int64_t output_stride) {
+  io::Checkpoint checkpoint = io::read_checkpoint(path);
+  const io::CheckpointInfo& info = checkpoint.info;
+  LoadedModel loaded;
+  loaded.model = make(ModelConfig{.name = info.model,
+                                  .convention = info.convention,
+                                  .classes = info.classes,
+                                  .output_stride = output_stride ? output_stride : info.output_stride,
+                                  .width = info.width});
+  Plan plan = plan_from_tensors(*loaded.model, path, &info, checkpoint.tensors, LoadMode::strict);
+  commit(plan);
+  loaded.model->eval();
+  loaded.info = std::move(checkpoint.info);
+  return loaded;
+}
+
+void save_training_state(const std::string& path, const Model& model, const layers::Optimizer& optimizer,
+                         const std::map<std::string, std::string>& metadata) {
+  Tensors all;
+  for (const auto& [name, tensor] : own_tensors(model, true)) all["model." + name] = tensor;
+  for (const auto& [name, tensor] : optimizer.state()) all["optimizer." + name] = tensor;
+  io::write_safetensors(path, all, metadata);
+}
+
+std::map<std::string, std::string> load_training_state(const std::string& path, Model& model,
+                                                       layers::Optimizer& optimizer) {
+  const io::SafeTensors file = io::read_safetensors(path);
+  Tensors of_model;
+  layers::NamedState of_optimizer;
+  for (const auto& [name, tensor] : file.tensors) {
+    if (name.starts_with("model."))
+      of_model[name.substr(6)] = tensor;
+    else if (name.starts_with("optimizer."))
+      of_optimizer.emplace_back(name.substr(10), tensor);
+    else
+      fail<IoError>("checkpoint", path, ": tensor \"", name, "\" belongs to no training state");
+  }
+  Plan plan = plan_load(path, own_tensors(model, true), of_model, LoadMode::strict);
+  try {
+    optimizer.load_state(of_optimizer);  // checks all, then changes
+  } catch (const Error& e) {
+    fail<IoError>("checkpoint", path, ": ", e.what());
+  }
+  commit(plan);
+  return file.metadata;
+}
+
+}  // namespace atrous::models
