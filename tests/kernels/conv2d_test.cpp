@@ -163,6 +163,28 @@ TEST_CASE("conv2d kernels: a case worked out by hand", "[kernels][conv2d]") {
         std::vector<double>{5000, 6400, 500, 20, 31, 2});
 }
 
+TEST_CASE("conv2d kernels: packed weights give the same bits", "[kernels][conv2d]") {
+  for (const std::int64_t channels : {3, 40}) {
+    const Problem<float> p(kernels::with_output_size({.batch = 2,
+                                                      .in_h = 7,
+                                                      .in_w = 9,
+                                                      .in_channels = channels,
+                                                      .out_channels = 35,
+                                                      .window_h = 3,
+                                                      .window_w = 3,
+                                                      .padding = 2,
+                                                      .rate = 2}));
+    Result<float> packed(kernels::conv2d_packed_weight_size<float>(p.d)), y(std::int64_t(p.dy.size())),
+        scratch(kernels::conv2d_forward_packed_workspace_size<float>(p.d));
+    kernels::conv2d_pack_weight<float>({}, p.d, p.weight, packed.span());
+    kernels::conv2d_forward_packed<float>({}, p.d, p.x, packed.span(), {p.bias, Activation::relu},
+                                          scratch.span(), y.span());
+    CHECK((packed.intact() && scratch.intact() && y.intact()));
+    CHECK(std::vector<float>(y.values.begin(), y.values.begin() + y.size) ==
+          p.forward(true, Activation::relu));
+  }
+}
+
 TEST_CASE("conv2d kernels: sizes around the register tiles", "[kernels][conv2d]") {
   const std::int64_t channels = GENERATE(1, 3, 8, 15, 17, 32, 33, 49),
                      out_channels = GENERATE(1, 7, 16, 31, 48, 65);
