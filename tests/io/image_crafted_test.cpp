@@ -124,6 +124,23 @@ TEST_CASE("read_image: JPEG headers that lie", "[io][image][crafted]") {
   one_scan[scan + 4] = 1;
   refused_image(folder, "scan.jpg", one_scan);
   refused_image(folder, "no_scan.jpg", truncated(kProgressiveJpeg, scan) + Bytes{0xff, 0xd9});
+  // A table of codes with 257 entries; one that is cut off; one that is missing.
+  const std::size_t codes = marker_at(kBaselineJpeg, 0xc4);
+  const auto with_table = [&](const Bytes& table) {
+    const Bytes segment =
+        Bytes{0xff, 0xc4, std::uint8_t((table.size() + 2) >> 8), std::uint8_t(table.size() + 2)} + table;
+    Bytes bytes = kBaselineJpeg;
+    bytes.insert(bytes.begin() + std::ptrdiff_t(codes), segment.begin(), segment.end());
+    return bytes;
+  };
+  Bytes table(17 + 257);
+  table[16] = 255;
+  table[15] = 2;
+  CHECK(mentions(refused_image(folder, "codes.jpg", with_table(table)), "257 codes"));
+  refused_image(folder, "codes.jpg", with_table(truncated(table, 100)));
+  Bytes no_codes = kBaselineJpeg;
+  no_codes[codes + 1] = 0xfe;  // the table is a comment now
+  CHECK(mentions(refused_image(folder, "no_codes.jpg", no_codes), "tables are missing"));
   refused_image(folder, "no_frame.jpg", Bytes{0xff, 0xd8, 0xff, 0xd9});
 }
 
