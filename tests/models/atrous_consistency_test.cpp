@@ -25,7 +25,7 @@ void prepare(Backbone& backbone, const Variable& image) {
   backbone.initialise(21);
   backbone.train();
   const NoGrad no_grad;
-  for (int i = 0; i < 20; ++i) backbone.features(image);
+  for (int i = 0; i < 4; ++i) backbone.features(image);
   backbone.eval();
 }
 
@@ -43,7 +43,7 @@ void copy_state(const Backbone& from, Backbone& to) {
 
 TEST_CASE("backbones: one function at every output stride", "[models][atrous]") {
   const std::string name = GENERATE("mobilenet_v2", "resnet18", "resnet50");
-  Tensor pixels = Tensor::empty({1, 97, 129, 3});
+  Tensor pixels = Tensor::empty({1, 65, 97, 3});
   Random random(5);
   for (float& v : pixels.span<float>()) v = float(random.uniform(-1, 1));
   const Variable image(pixels);
@@ -52,7 +52,7 @@ TEST_CASE("backbones: one function at every output stride", "[models][atrous]") 
   prepare(*coarse, image);
   const NoGrad no_grad;
   const Tensor expected = coarse->features(image).high.value();
-  REQUIRE(expected.shape() == Shape{1, 4, 5, coarse->high_channels()});
+  REQUIRE(expected.shape() == Shape{1, 3, 4, coarse->high_channels()});
   double scale = 0;
   for (const float v : expected.span<float>()) scale = std::max(scale, double(std::abs(v)));
   REQUIRE(scale > 0.1);
@@ -64,13 +64,13 @@ TEST_CASE("backbones: one function at every output stride", "[models][atrous]") 
     dense->eval();
     const Tensor got = dense->features(image).high.value();
     const std::int64_t step = 32 / stride, channels = expected.dim(3);
-    REQUIRE(got.shape() == Shape{1, 3 * step + 1, 4 * step + 1, channels});
+    REQUIRE(got.shape() == Shape{1, 2 * step + 1, 3 * step + 1, channels});
     const Span<const float> a = expected.span<float>(), b = got.span<float>();
     double worst = 0;
-    for (std::int64_t h = 0; h < 4; ++h)
-      for (std::int64_t w = 0; w < 5; ++w)
+    for (std::int64_t h = 0; h < 3; ++h)
+      for (std::int64_t w = 0; w < 4; ++w)
         for (std::int64_t c = 0; c < channels; ++c)
-          worst = std::max(worst, std::abs(double(a[(h * 5 + w) * channels + c]) -
+          worst = std::max(worst, std::abs(double(a[(h * 4 + w) * channels + c]) -
                                            b[(h * step * got.dim(2) + w * step) * channels + c]));
     INFO(name << " at output stride " << stride);
     CHECK(worst / scale < 1e-4);
