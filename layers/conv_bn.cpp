@@ -4,26 +4,67 @@
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
 #include "atrous/kernels/batch_norm/batch_norm.h"
+#include "atrous/kernels/depthwise_conv2d/depthwise_conv2d.h"
 
 namespace atrous::layers {
 namespace {
 
-struct Folded {
-  Tensor weight, bias;
-};
-
+// The convolution with the batch norm folded into weight and bias, and the activation at its end.
+//
 // The last axis of a dense weight is the output channel; a depthwise one has it in its last two axes: c * M +
 // m. Either way the output channel of element i is i modulo the number of output channels.
-Folded fold(const Variable& weight, const BatchNorm& bn) {
-  const std::int64_t channels = bn.gamma().dim(0);
-  Folded folded{Tensor::empty(weight.shape(), weight.dtype()), Tensor::empty({channels}, weight.dtype())};
-  visit_float(weight.dtype(), [&]<class T>() {
-    kernels::batch_norm_fold<T>(weight.stream(), channels, bn.gamma().value().span<T>(),
-                                bn.beta().value().span<T>(), bn.running_mean().span<T>(),
-                                bn.running_var().span<T>(), bn.constants().epsilon, weight.value().span<T>(),
-                                Span<const T>(), folded.weight.span<T>(), folded.bias.span<T>());
+Tensor folded_forward(const Tensor& x, const Tensor& weight, const BatchNorm& bn, const Conv2dSettings& conv,
+                      Activation activation) {
+  const Shape out = conv.output_shape(x.shape(), "conv_bn");
+  ATROUS_CHECK(DtypeError, x.dtype() == weight.dtype(), "conv_bn", "x is ", x.dtype(), ", the weight ",
+               weight.dtype());
+  Tensor y = Tensor::empty(out, x.dtype(), x.device());
+  Tensor folded_weight = Tensor::empty(weight.shape(), x.dtype(), x.device());
+  Tensor folded_bias = Tensor::empty({out[3]}, x.dtype(), x.device());
+  visit_float(x.dtype(), [&]<class T>() {
+    const Stream stream = x.stream();
+    kernels::batch_norm_fold<T>(stream, out[3], bn.gamma().value().span<T>(), bn.beta().value().span<T>(),
+                                bn.running_mean().span<T>(), bn.running_var().span<T>(),
+                                bn.constants().epsilon, weight.span<T>(), Span<const T>(),
+                                folded_weight.span<T>(), folded_bias.span<T>());
+    const kernels::Conv2dEpilogue<T> epilogue{.bias = folded_bias.span<T>(), .activation = activation};
+    const auto run = [&](const auto& forward, std::int64_t scratch_size, const auto& dims) {
+      Tensor scratch = Tensor::empty({scratch_size}, x.dtype(), x.device());
+      forward(stream, dims, x.span<T>(), Span<const T>(folded_weight.span<T>()), epilogue, scratch.span<T>(),
+              y.span<T>());
+    };
+    if (conv.depthwise) {
+      const kernels::DepthwiseConv2dDims dims{.batch = out[0],
+                                              .in_h = x.dim(1),
+                                              .in_w = x.dim(2),
+                                              .channels = x.dim(3),
+                                              .multiplier = weight.dim(3),
+                                              .out_h = out[1],
+                                              .out_w = out[2],
+                                              .window_h = conv.taps.h,
+                                              .window_w = conv.taps.w,
+                                              .stride = conv.stride,
+                                              .padding = conv.resolved_padding(),
+                                              .rate = conv.rate};
+      run(kernels::depthwise_conv2d_forward<T>, kernels::depthwise_conv2d_forward_workspace_size<T>(dims),
+          dims);
+    } else {
+      const kernels::Conv2dDims dims{.batch = out[0],
+                                     .in_h = x.dim(1),
+                                     .in_w = x.dim(2),
+                                     .in_channels = x.dim(3),
+                                     .out_h = out[1],
+                                     .out_w = out[2],
+                                     .out_channels = out[3],
+                                     .window_h = conv.taps.h,
+                                     .window_w = conv.taps.w,
+                                     .stride = conv.stride,
+                                     .padding = conv.resolved_padding(),
+                                     .rate = conv.rate};
+      run(kernels::conv2d_forward<T>, kernels::conv2d_forward_workspace_size<T>(dims), dims);
+    }
   });
-  return folded;
+  return y;
 }
 
 Conv2dSettings depthwise_part(Conv2dSettings conv) {
@@ -72,10 +113,8 @@ ConvBn::ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNor
 }
 
 Variable ConvBn::forward(const Variable& x) {
-  if (!training() && !grad_enabled()) {
-    const Folded folded = fold(weight_, bn_);
-    return activate(apply_conv2d(x, Variable(folded.weight), Variable(folded.bias), conv_), activation_);
-  }
+  if (!training() && !grad_enabled())
+    return Variable(folded_forward(x.value(), weight_.value(), bn_, conv_, activation_));
   return activate(bn_.forward(apply_conv2d(x, weight_, {}, conv_)), activation_);
 }
 

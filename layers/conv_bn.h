@@ -1,11 +1,12 @@
 #pragma once
 
+#include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/layers/batch_norm.h"
 #include "atrous/layers/conv2d.h"
 
 namespace atrous::layers {
 
-enum class Activation { none, relu, relu6 };
+using kernels::Activation;  // none, relu, relu6
 
 /// x, max(x, 0) or min(max(x, 0), 6).
 Variable activate(const Variable& x, Activation activation);
@@ -17,7 +18,8 @@ const char* describe(Activation activation);
 ///
 /// In evaluation mode while nothing is recorded (NoGrad) the batch norm is folded into the convolution,
 ///   weight' = weight * s,  bias' = beta - running_mean * s,  s = gamma / sqrt(running_var + epsilon),
-/// so that the result is written once; it differs from the unfolded one by rounding.
+/// and bias and activation are applied before an output is written: one pass over memory instead of three.
+/// The result differs from the unfolded one by rounding.
 class ConvBn : public Layer {
  public:
   ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);

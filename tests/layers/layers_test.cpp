@@ -49,8 +49,15 @@ double largest_difference(const Tensor& a, const Tensor& b) {
 
 TEST_CASE("conv_bn: folded for inference it is the same function", "[layers][conv_bn]") {
   const bool depthwise = GENERATE(false, true);
-  ConvBn layer({.in_channels = 8, .out_channels = 16, .taps = 3, .rate = 2, .depthwise = depthwise},
-               Activation::relu6, kConstants);
+  const std::int64_t stride = GENERATE(1, 2), taps = GENERATE(1, 3), out = GENERATE(8, 16);
+  const Activation activation = GENERATE(Activation::none, Activation::relu, Activation::relu6);
+  ConvBn layer({.in_channels = 8,
+                .out_channels = out,
+                .taps = taps,
+                .stride = stride,
+                .rate = 2,
+                .depthwise = depthwise},
+               activation, kConstants);
   layer.initialise(5);
   draw_statistics(layer);
   layer.eval();
@@ -58,8 +65,19 @@ TEST_CASE("conv_bn: folded for inference it is the same function", "[layers][con
   const Tensor unfolded = layer.forward(x).value();
   const NoGrad no_grad;
   const Tensor folded = layer.forward(x).value();
-  CHECK(folded.shape() == Shape{2, 9, 7, 16});
+  Summary summary;
+  CHECK(folded.shape() == layer.trace(x.shape(), "", summary));
   CHECK(largest_difference(folded, unfolded) < 1e-5);
+}
+
+TEST_CASE("conv_bn: folded or not, it refuses another number of channels", "[layers][conv_bn]") {
+  ConvBn layer({.in_channels = 8, .out_channels = 16}, Activation::relu, kConstants);
+  const Variable x(Tensor::zeros({1, 4, 4, 7}));
+  CHECK_THROWS_AS(layer.forward(x), ShapeError);
+  layer.eval();
+  const NoGrad no_grad;
+  CHECK_THROWS_AS(layer.forward(x), ShapeError);
+  CHECK_THROWS_AS(layer.forward(Variable(Tensor::zeros({1, 4, 4, 8}, Dtype::f64))), DtypeError);
 }
 
 TEST_CASE("conv_bn: statistics follow the batch in training mode only", "[layers][conv_bn]") {
