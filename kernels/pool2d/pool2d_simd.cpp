@@ -11,11 +11,27 @@ typedef std::uint8_t Bytes __attribute__((vector_size(ATROUS_VECTOR_BYTES / 4)))
 typedef std::uint8_t UnalignedBytes
     __attribute__((vector_size(ATROUS_VECTOR_BYTES / 4), aligned(1), may_alias));
 
+// GCC 12 takes a general conversion apart into single bytes, hence the instructions by name; masked by all
+// ones, because the plain forms warn of uninitialised values inside GCC's own header.
 ATROUS_INLINE Ints load_bytes(const std::uint8_t* p) {
+#if defined(__AVX512F__)
+  return (Ints)_mm512_maskz_cvtepu8_epi32(0xffff, _mm_loadu_si128((const __m128i*)p));
+#elif defined(__AVX2__)
+  return (Ints)_mm256_cvtepu8_epi32(_mm_loadl_epi64((const __m128i*)p));
+#else
   return __builtin_convertvector(Bytes(*reinterpret_cast<const UnalignedBytes*>(p)), Ints);
+#endif
 }
 ATROUS_INLINE void store_bytes(std::uint8_t* p, Ints v) {
+#if defined(__AVX512F__)
+  _mm_storeu_si128((__m128i*)p, _mm512_maskz_cvtepi32_epi8(0xffff, (__m512i)v));
+#elif defined(__AVX2__)
+  const __m128i words =
+      _mm_packus_epi32(_mm256_castsi256_si128((__m256i)v), _mm256_extracti128_si256((__m256i)v, 1));
+  _mm_storel_epi64((__m128i*)p, _mm_packus_epi16(words, words));
+#else
   *reinterpret_cast<UnalignedBytes*>(p) = __builtin_convertvector(v, Bytes);
+#endif
 }
 
 // body(first channel) for each block of one vector.
