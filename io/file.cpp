@@ -71,8 +71,14 @@ FileWriter::FileWriter(const std::string& path, std::string_view op) : path_(pat
   // Unique among the processes and threads that may write into this folder; the name never reaches the
   // content.
   static std::atomic<unsigned> serial{0};
-  temporary_ = path + ".tmp" + std::to_string(::getpid()) + "." + std::to_string(serial++);
-  descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+  // A process that was killed may have left its temporary file, and in a container the next one often has the
+  // same number: then the next name is tried.
+  constexpr int kAttempts = 1000;
+  for (int attempt = 0; attempt < kAttempts; ++attempt) {
+    temporary_ = path + ".tmp" + std::to_string(::getpid()) + "." + std::to_string(serial++);
+    descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+    if (descriptor_ >= 0 || errno != EEXIST) break;
+  }
   if (descriptor_ < 0) {
     temporary_.clear();
     fail("cannot be written");

@@ -17,7 +17,8 @@ namespace atrous::io {
 ///
 /// Throws IoError naming the file and the reason: it cannot be read, is none of these formats, ends early or
 /// is damaged, has more than 2^28 pixels or 65535 on a side, or is too short to hold as many pixels as its
-/// header claims.
+/// header claims. (A JPEG has no checksums: damage within its coded pixels that spares every marker can go
+/// unseen.)
 Tensor read_image(const std::string& path);
 
 /// Writes u8 [1, H, W, 3] or [H, W, 3] (red first) as an 8-bit RGB PNG, whole or not at all. Throws
