@@ -50,7 +50,7 @@ struct PadRow {
     if (h < 0 || h >= dims.in_h) begin = end = size;
     const std::int64_t shift = ((n * dims.in_h + h) * dims.in_w - dims.left) * dims.channels;
     for (std::int64_t i = 0; i < begin; ++i) to[i] = value;
-    for (std::int64_t i = begin; i < end; ++i) to[i] = x[shift + i];
+    for (std::int64_t i = begin; i < end; ++i) to[i] = x.data()[shift + i];
     for (std::int64_t i = end; i < size; ++i) to[i] = value;
   }
 

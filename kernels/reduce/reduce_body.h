@@ -28,8 +28,11 @@ struct SumOfSquaresRule {
 struct MaxAbsRule {
   static constexpr double kStart = 0;
   ATROUS_HD static double load(double x) { return x < 0 ? -x : x; }
-  // A NaN on either side stays.
-  ATROUS_HD static double join(double a, double b) { return (b > a) | (b != b) ? b : a; }
+  // A NaN on either side stays. Two choices and no "or", which would not be vectorised.
+  ATROUS_HD static double join(double a, double b) {
+    const double larger = b > a ? b : a;
+    return b != b ? b : larger;
+  }
 };
 
 /// Adds zeros up: x - x is 0 for finite numbers and NaN for all others.

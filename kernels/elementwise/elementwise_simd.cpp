@@ -1,0 +1,109 @@
+#include "atrous/kernels/elementwise/elementwise_simd.h"
+
+// Both values of each choice are loaded before it is made, or the compiler sees a branch where it could
+// blend. ivdep: an output may be one of the inputs (element by element), but never overlaps one otherwise.
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+
+void relu_forward(const float* x, float* y, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) {
+    const float v = x[i];
+    y[i] = v <= 0 ? 0 : v;
+  }
+}
+
+void relu_backward(const float* y, const float* dy, float* dx, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) {
+    const float v = y[i], d = dy[i];
+    dx[i] = v <= 0 ? 0 : d;
+  }
+}
+
+void relu6_forward(const float* x, float* y, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) {
+    const float v = x[i], positive = v <= 0 ? 0 : v;
+    y[i] = positive >= 6 ? 6 : positive;
+  }
+}
+
+void relu6_backward(const float* y, const float* dy, float* dx, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) {
+    const float v = y[i], d = dy[i], above = v <= 0 ? 0 : d;
+    dx[i] = v >= 6 ? 0 : above;
+  }
+}
+
+void add_forward(const float* a, const float* b, float* sum, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) sum[i] = a[i] + b[i];
+}
+
+void mul_forward(const float* a, const float* b, float* product, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) product[i] = a[i] * b[i];
+}
+
+void scale_forward(float factor, const float* x, float* y, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) y[i] = factor * x[i];
+}
+
+namespace {
+
+// Philox as in core/random.h, for 16 counters at a time: the lanes of each array move together.
+constexpr int kCounters = 16;
+
+void philox(unsigned long seed, unsigned long call, unsigned long counter, unsigned* words) {
+  unsigned c0[kCounters], c1[kCounters], c2[kCounters], c3[kCounters];
+  for (int l = 0; l < kCounters; ++l) {
+    c0[l] = unsigned(counter + (unsigned long)(l));
+    c1[l] = unsigned((counter + (unsigned long)(l)) >> 32);
+    c2[l] = unsigned(call);
+    c3[l] = unsigned(call >> 32);
+  }
+  unsigned k0 = unsigned(seed), k1 = unsigned(seed >> 32);
+  for (int round = 0; round < 10; ++round) {
+    for (int l = 0; l < kCounters; ++l) {
+      const unsigned long p0 = 0xD2511F53ul * c0[l], p1 = 0xCD9E8D57ul * c2[l];
+      c0[l] = unsigned(p1 >> 32) ^ c1[l] ^ k0;
+      c1[l] = unsigned(p1);
+      c2[l] = unsigned(p0 >> 32) ^ c3[l] ^ k1;
+      c3[l] = unsigned(p0);
+    }
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  for (int l = 0; l < kCounters; ++l) {
+    words[4 * l] = c0[l];
+    words[4 * l + 1] = c1[l];
+    words[4 * l + 2] = c2[l];
+    words[4 * l + 3] = c3[l];
+  }
+}
+
+}  // namespace
+
+void dropout_forward(float threshold, float kept, unsigned long seed, unsigned long call, long group,
+                     const float* x, float* y, long n) {
+  x += 4 * group;
+  y += 4 * group;
+  for (long i = 0; i < n; i += 4 * kCounters) {
+    unsigned words[4 * kCounters];
+    philox(seed, call, (unsigned long)(group + i / 4), words);
+    float factors[4 * kCounters];
+    for (int k = 0; k < 4 * kCounters; ++k)
+      factors[k] = float(int(words[k] >> 8)) * 0x1p-24f < threshold ? 0 : kept;
+    const int rest = n - i < 4 * kCounters ? int(n - i) : 4 * kCounters;
+#pragma GCC ivdep
+    for (int k = 0; k < rest; ++k) {
+      const float f = factors[k], v = x[i + k] * f;
+      y[i + k] = f == 0 ? 0 : v;
+    }
+  }
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA

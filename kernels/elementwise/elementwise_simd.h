@@ -1,0 +1,23 @@
+#pragma once
+
+#include "atrous/kernels/simd.h"
+
+// The loops of elementwise.h and dropout.h over n floats, for each instruction set. They do what the bodies
+// do, element by element, so every set gives the same bits.
+
+namespace atrous::kernels::simd {
+
+ATROUS_SIMD(relu_forward, const float* x, float* y, long n);
+ATROUS_SIMD(relu_backward, const float* y, const float* dy, float* dx, long n);
+ATROUS_SIMD(relu6_forward, const float* x, float* y, long n);
+ATROUS_SIMD(relu6_backward, const float* y, const float* dy, float* dx, long n);
+ATROUS_SIMD(add_forward, const float* a, const float* b, float* sum, long n);
+ATROUS_SIMD(mul_forward, const float* a, const float* b, float* product, long n);
+ATROUS_SIMD(scale_forward, float factor, const float* x, float* y, long n);
+
+/// Elements 4*group .. 4*group + n - 1 of a tensor whose element 0 x and y point to. A number below
+/// `threshold` drops.
+ATROUS_SIMD(dropout_forward, float threshold, float kept, unsigned long seed, unsigned long call, long group,
+            const float* x, float* y, long n);
+
+}  // namespace atrous::kernels::simd
