@@ -10,8 +10,9 @@
 // is the atrous convolution of DeepLab; other places call it dilation), windows `stride` pixels apart; reads
 // outside of the image count as zero.
 //
-// Single precision takes the tuned kernels of this folder, double the plain loops of conv2d_body.h. Both add
-// up every output in one order that follows from the sizes alone.
+// Single precision takes the tuned kernels of this folder: direct.h for every shape, winograd.h where it
+// needs fewer products, weight_gradient.h. Double takes the plain loops of conv2d_body.h. All add up every
+// output in one order that follows from the sizes alone.
 
 namespace atrous::kernels {
 
@@ -23,6 +24,8 @@ struct Conv2dDims {
   PerAxis stride = 1;
   Padding padding = 0;
   PerAxis rate = 1;
+  /// Asks for plain sums: no algorithm whose rounding depends on the size of the map or the place in it.
+  bool exact = false;
 
   ATROUS_HD constexpr std::int64_t out_pixels() const { return batch * out_h * out_w; }
   ATROUS_HD constexpr std::int64_t in_pixels() const { return batch * in_h * in_w; }

@@ -6,6 +6,7 @@
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/direct.h"
 #include "atrous/kernels/conv2d/weight_gradient.h"
+#include "atrous/kernels/conv2d/winograd.h"
 
 // Which implementation serves which type: float the tuned kernels, everything else the plain bodies.
 
@@ -15,30 +16,50 @@ namespace {
 template <class T>
 constexpr bool kTuned = std::is_same_v<T, float>;
 
+// The two tuned ways of a gather.
+std::int64_t packed_size(Gather direction, const Conv2dDims& dims) {
+  if (takes_winograd(direction, dims)) return WinogradBlocking(direction, dims).packed_size();
+  return DirectBlocking(direction, dims).packed_size();
+}
+std::int64_t workspace_size(Gather direction, const Conv2dDims& dims) {
+  if (takes_winograd(direction, dims)) return winograd_workspace_size(WinogradBlocking(direction, dims));
+  return direct_workspace_size(DirectBlocking(direction, dims));
+}
+void pack(Gather direction, const Conv2dDims& dims, Span<const float> weight, Span<float> packed) {
+  if (takes_winograd(direction, dims))
+    winograd_pack(WinogradBlocking(direction, dims), weight, packed);
+  else
+    direct_pack(DirectBlocking(direction, dims), dims, weight, packed);
+}
+void run(Gather direction, const Conv2dDims& dims, Span<const float> source, Span<const float> packed,
+         const Conv2dEpilogue<float>& epilogue, Span<float> workspace, Span<float> destination) {
+  if (takes_winograd(direction, dims))
+    winograd_run(WinogradBlocking(direction, dims), dims, source, packed, epilogue, workspace, destination);
+  else
+    direct_run(DirectBlocking(direction, dims), dims, source, packed, epilogue, workspace, destination);
+}
+
 }  // namespace
 
 template <class T>
 std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) return DirectBlocking(Gather::forward, dims).packed_size();
+  if constexpr (kTuned<T>) return packed_size(Gather::forward, dims);
   return dims.taps() * dims.in_channels * dims.out_channels;
 }
 template <class T>
 std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) return direct_workspace_size(DirectBlocking(Gather::forward, dims));
+  if constexpr (kTuned<T>) return workspace_size(Gather::forward, dims);
   return 0;
 }
 template <class T>
 std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>)
-    return conv2d_packed_weight_size<T>(dims) + conv2d_forward_packed_workspace_size<T>(dims);
+  if constexpr (kTuned<T>) return packed_size(Gather::forward, dims) + workspace_size(Gather::forward, dims);
   return 0;
 }
 template <class T>
 std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) {
-    const DirectBlocking blocking(Gather::backward_input, dims);
-    return blocking.packed_size() + direct_workspace_size(blocking);
-  }
+  if constexpr (kTuned<T>)
+    return packed_size(Gather::backward_input, dims) + workspace_size(Gather::backward_input, dims);
   return 0;
 }
 template <class T>
@@ -79,7 +100,7 @@ Span<T> after(Span<T> s, std::int64_t begin) {
 template <class T>
 void conv2d_pack_weight(Stream, const Conv2dDims& dims, Span<const T> weight, Span<T> packed) {
   if constexpr (kTuned<T>)
-    direct_pack(DirectBlocking(Gather::forward, dims), dims, weight, packed);
+    pack(Gather::forward, dims, weight, packed);
   else
     std::copy(weight.begin(), weight.end(), packed.begin());
 }
@@ -89,7 +110,7 @@ template <class T>
 void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,
                            const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y) {
   if constexpr (kTuned<T>)
-    direct_run(DirectBlocking(Gather::forward, dims), dims, x, packed, epilogue, workspace, y);
+    run(Gather::forward, dims, x, packed, epilogue, workspace, y);
   else
     for_each_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, packed, epilogue, y});
 }
@@ -112,10 +133,9 @@ template <class T>
 void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
                            Span<T> workspace, Span<T> dx) {
   if constexpr (kTuned<T>) {
-    const DirectBlocking blocking(Gather::backward_input, dims);
-    const std::int64_t size = blocking.packed_size();
-    direct_pack(blocking, dims, weight, workspace.part(0, size));
-    direct_run(blocking, dims, dy, workspace.part(0, size), {}, after(workspace, size), dx);
+    const std::int64_t size = packed_size(Gather::backward_input, dims);
+    pack(Gather::backward_input, dims, weight, workspace.part(0, size));
+    run(Gather::backward_input, dims, dy, workspace.part(0, size), {}, after(workspace, size), dx);
   } else {
     for_each_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, dx});
   }

@@ -1,0 +1,68 @@
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "atrous/core/span.h"
+#include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/gemm/panels.h"
+
+// Winograd's convolution in single precision for 3x3 windows of stride 1 that keep the size of the map,
+// forward and backward by the input, at every rate. It needs a third to a half of the direct kernel's
+// products.
+//
+// A convolution of rate r is r x r ordinary ones, each on every r-th row and column (a phase). Each phase is
+// cut into patches of 4, 3 and 2 outputs a side; phases of one or two pixels have schemes of their own
+// (winograd_schemes.h). A patch is transformed into up to 36 pairs of points, and for each pair of points one
+// matrix product takes that row of all patches. One set of transformed weights serves patches of all kinds.
+//
+// Rounding: the largest error is about 5e-6 of the largest output (direct: 5e-7), and infinities spread over
+// their patch as NaN. Conv2dDims::exact asks for the direct kernel.
+
+namespace atrous::kernels {
+
+/// Whether these sizes take Winograd's way: by the sizes alone, so that results do not vary from run to run.
+bool takes_winograd(Gather direction, const Conv2dDims& dims);
+
+/// How such a convolution is cut.
+struct WinogradBlocking {
+  WinogradBlocking(Gather direction, const Conv2dDims& dims);
+
+  /// A piece of one axis of one phase: `outs` outputs from position `at` on.
+  struct Segment {
+    std::int64_t at;
+    int scheme;
+  };
+
+  simd::TileShape tile;
+  Gather direction;
+  std::int64_t depth, columns;  ///< channels of the source and of the destination
+  std::int64_t block_depth, depth_blocks;
+  std::vector<Segment> rows_of_map, columns_of_map;
+  std::array<int, 81> slots;  ///< place of a pair of rows of G among those in use, or -1
+  int slot_count = 0;
+  std::int64_t points;  ///< pairs of points of all patches: rows of all products together
+  std::int64_t
+      block_points;  ///< of a block of patches: its transformed inputs and products lie in the L3 cache
+
+  std::int64_t depth_of(std::int64_t block) const {
+    return block + 1 < depth_blocks ? block_depth : depth - block * block_depth;
+  }
+  /// Floats of transformed weights; of the factors and of the sums of one block of patches.
+  std::int64_t packed_size() const;
+  std::int64_t a_size() const, sums_size() const;
+};
+
+/// Transformed weights: [block of depth][pair of points][panel][depth][column].
+void winograd_pack(const WinogradBlocking& blocking, Span<const float> weight, Span<float> packed);
+
+/// Floats that winograd_run needs beside the packed weights, for as many threads as there are now.
+std::int64_t winograd_workspace_size(const WinogradBlocking& blocking);
+
+void winograd_run(const WinogradBlocking& blocking, const Conv2dDims& dims, Span<const float> source,
+                  Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
+                  Span<float> destination);
+
+}  // namespace atrous::kernels

@@ -1,0 +1,109 @@
+#pragma once
+
+// Winograd's (Toom-Cook) schemes for three taps along one axis, and their matrices at compile time.
+//
+// A scheme yields `outs` outputs y[i] = w0 x[i-1] + w1 x[i] + w2 x[i+1] as y = At ((G w) * (Bt x)), with one
+// product for each of its points instead of three for each output. All schemes draw the rows of G from one
+// list, so that one set of transformed weights serves them all:
+//
+//   0: w at 0   1: w at infinity   2: w at 1   3: w at -1   4: w at 2   5: w at -1/2   6: w1   7: w2 - w1 8:
+//   w0 - w1
+//
+// F2, F3 and F4 use the points 0..3, 0..4 and 0..5. T1 and T2 are for pictures of one and two pixels, whose
+// neighbours are known to be zero: one product, and three for four live taps.
+//
+// Source: Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks", CVPR 2016; the points and the
+// weights of their rows are our own choice (-1/2 instead of the usual -2 leaves a third of the error).
+
+namespace atrous::kernels::winograd {
+
+enum Scheme { kT1, kT2, kF2, kF3, kF4 };
+inline constexpr int kSchemes = 5;
+inline constexpr int kRowsOfG = 9;
+inline constexpr int kMostIns = 6, kMostOuts = 4;  // along one axis
+
+struct Matrix {
+  double v[kMostIns][kMostIns];
+};
+
+constexpr int outs(int s) { return s == kT1 ? 1 : s == kT2 ? 2 : s; }
+constexpr int ins(int s) { return s == kT1 ? 1 : s == kT2 ? 2 : s + 2; }
+constexpr int points(int s) { return s == kT1 ? 1 : s == kT2 ? 3 : s + 2; }
+/// Of the inputs, relative to the first output.
+constexpr int first_in(int s) { return s == kT1 || s == kT2 ? 0 : -1; }
+constexpr int row_of_g(int s, int p) { return s == kT1 ? 6 : s == kT2 ? 6 + p : p; }
+
+constexpr double kPoint[6] = {0, 0, 1, -1, 2, -.5};  // by row of G; [1] stands for infinity
+
+/// Product of (kPoint[p] - kPoint[l]) over the finite points l of F(m).
+constexpr double point_weight(int m, int p) {
+  double n = 1;
+  for (int l = 0; l < m + 2; ++l)
+    if (l != 1 && l != p) n *= kPoint[p] - kPoint[l];
+  return n;
+}
+
+/// Coefficient of w[tap] in a row of G. Points carry F4's weights: they keep the transformed weights of a
+/// size and cost nothing there.
+constexpr double g(int row, int tap) {
+  constexpr double extra[3][3] = {{0, 1, 0}, {0, -1, 1}, {1, -1, 0}};
+  if (row >= 6) return extra[row - 6][tap];
+  if (row == 1) return tap == 2;
+  double v = 1 / point_weight(4, row);
+  for (int i = 0; i < tap; ++i) v *= kPoint[row];
+  return v;
+}
+
+/// points(s) x ins(s)
+constexpr Matrix bt(int s) {
+  Matrix m{};
+  if (s == kT1) {
+    m.v[0][0] = 1;
+    return m;
+  }
+  if (s == kT2) {
+    m.v[0][0] = m.v[0][1] = 1;
+    m.v[1][1] = 1;
+    m.v[2][0] = 1;
+    return m;
+  }
+  for (int p = 0; p < s + 2;
+       ++p) {  // coefficients of the product of (x - l) over the finite points l other than p
+    double c[8] = {1};
+    int degree = 0;
+    for (int l = 0; l < s + 2; ++l) {
+      if (l == 1 || l == p) continue;
+      for (int i = ++degree; i >= 0; --i) c[i] = (i ? c[i - 1] : 0) - kPoint[l] * c[i];
+    }
+    for (int i = 0; i < s + 2; ++i) m.v[p][i] = c[i];
+  }
+  return m;
+}
+
+/// outs(s) x points(s)
+constexpr Matrix at(int s) {
+  Matrix m{};
+  if (s == kT1) {
+    m.v[0][0] = 1;
+    return m;
+  }
+  if (s == kT2) {
+    m.v[0][0] = m.v[1][0] = 1;
+    m.v[0][1] = 1;
+    m.v[1][2] = 1;
+    return m;
+  }
+  for (int p = 0; p < s + 2; ++p)
+    for (int i = 0; i < s; ++i) {
+      if (p == 1) {
+        m.v[i][p] = i == s - 1;
+        continue;
+      }
+      double v = point_weight(4, p) / point_weight(s, p);
+      for (int j = 0; j < i; ++j) v *= kPoint[p];
+      m.v[i][p] = v;
+    }
+  return m;
+}
+
+}  // namespace atrous::kernels::winograd

@@ -1,0 +1,188 @@
+#include "atrous/kernels/conv2d/winograd_simd.h"
+
+#include "atrous/kernels/conv2d/winograd_schemes.h"
+#include "atrous/kernels/gemm/gemm_tile_simd.h"
+#include "atrous/kernels/simd_vector.h"
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+namespace {
+
+namespace wino = winograd;
+
+template <int S>
+struct Bt {
+  static constexpr wino::Matrix m = wino::bt(S);
+};
+template <int S>
+struct At {
+  static constexpr wino::Matrix m = wino::at(S);
+};
+
+// sum over c of M[Row][c] x[c * stride], with the zeros and ones of M gone at compile time.
+template <class M, int Row, int Columns, int C = 0, bool First = true>
+ATROUS_INLINE Vec dot(const Vec* x, int stride, Vec sum = Vec{}) {
+  if constexpr (C == Columns) {
+    return sum;
+  } else {
+    constexpr float m = float(M::m.v[Row][C]);
+    if constexpr (m == 0)
+      return dot<M, Row, Columns, C + 1, First>(x, stride, sum);
+    else if constexpr (First && m == 1)
+      return dot<M, Row, Columns, C + 1, false>(x, stride, x[C * stride]);
+    else if constexpr (First)
+      return dot<M, Row, Columns, C + 1, false>(x, stride, x[C * stride] * m);
+    else if constexpr (m == 1)
+      return dot<M, Row, Columns, C + 1, false>(x, stride, sum + x[C * stride]);
+    else if constexpr (m == -1)
+      return dot<M, Row, Columns, C + 1, false>(x, stride, sum - x[C * stride]);
+    else
+      return dot<M, Row, Columns, C + 1, false>(x, stride, sum + x[C * stride] * m);
+  }
+}
+template <class M, int Rows, int Columns, int R = 0>
+ATROUS_INLINE void apply(const Vec* x, int x_stride, Vec* y, int y_stride) {
+  if constexpr (R < Rows) {
+    y[R * y_stride] = dot<M, R, Columns>(x, x_stride);
+    apply<M, Rows, Columns, R + 1>(x, x_stride, y, y_stride);
+  }
+}
+
+template <int Sh, int Sw, bool kWhole>
+ATROUS_INLINE void input_at(const WinogradInput& t, long c) {
+  constexpr int in_h = wino::ins(Sh), in_w = wino::ins(Sw), points_h = wino::points(Sh),
+                points_w = wino::points(Sw);
+  Vec middle[points_h * in_w];
+#pragma GCC unroll 6
+  for (int j = 0; j < in_w; ++j) {
+    Vec x[in_h];
+#pragma GCC unroll 6
+    for (int i = 0; i < in_h; ++i) {
+      const float* from = t.pixels[i * in_w + j] + c;
+      x[i] = kWhole ? load(from) : load_part(from, t.channels - c);
+    }
+    apply<Bt<Sh>, points_h, in_h>(x, 1, middle + j, in_w);
+  }
+  const long place = c / kChunk * (kTileRows * kChunk) + c % kChunk;
+  // Too many streams for the hardware to follow: fetch what is read two vectors ahead, own what is written
+  // next.
+#pragma GCC unroll 36
+  for (int i = 0; i < in_h * in_w; ++i) __builtin_prefetch(t.pixels[i] + c + 2 * kLanes, 0, 3);
+#pragma GCC unroll 6
+  for (int i = 0; i < points_h; ++i) {
+    Vec row[points_w];
+    apply<Bt<Sw>, points_w, in_w>(middle + i * in_w, 1, row, 1);
+#pragma GCC unroll 6
+    for (int j = 0; j < points_w; ++j) {
+      float* to = t.points[i * points_w + j] + place;
+      store(to, row[j]);
+      __builtin_prefetch(to + kTileRows * kChunk, 1, 3);
+    }
+  }
+}
+
+template <int Sh, int Sw>
+void input(const WinogradInput& t) {
+  long c = 0;
+  for (; c + kLanes <= t.channels; c += kLanes) input_at<Sh, Sw, true>(t, c);
+  if (c < t.channels) input_at<Sh, Sw, false>(t, c);
+}
+
+template <int Sh, int Sw>
+void output(const WinogradOutput& t) {
+  constexpr int out_h = wino::outs(Sh), out_w = wino::outs(Sw), points_h = wino::points(Sh),
+                points_w = wino::points(Sw);
+  constexpr int kPanel = kTileVectors * kLanes;
+  for (long c = 0; c < t.channels; c += kLanes) {
+    Vec middle[out_h * points_w];
+    const long panel = c / kPanel, at = c % kPanel;
+    if (at == 0 && c + kPanel < t.channels) {
+#pragma GCC unroll 36
+      for (int i = 0; i < points_h * points_w; ++i)
+        for (int v = 0; v < kPanel; v += 16)
+          __builtin_prefetch(t.points[i] + (panel + 1) * t.panel_step[i] + v, 0, 3);
+    }
+#pragma GCC unroll 6
+    for (int j = 0; j < points_w; ++j) {
+      Vec x[points_h];
+#pragma GCC unroll 6
+      for (int i = 0; i < points_h; ++i)
+        x[i] = load(t.points[i * points_w + j] + panel * t.panel_step[i * points_w + j] + at);
+      apply<At<Sh>, out_h, points_h>(x, 1, middle + j, points_w);
+    }
+    const Vec bias = t.bias ? load(t.bias + c) : Vec{};
+#pragma GCC unroll 6
+    for (int i = 0; i < out_h; ++i) {
+      Vec row[out_w];
+      apply<At<Sw>, out_w, points_w>(middle + i * points_w, 1, row, 1);
+#pragma GCC unroll 6
+      for (int j = 0; j < out_w; ++j) {
+        float* to = t.pixels[i * out_w + j] + c;
+        Vec y = row[j] + bias;
+        __builtin_prefetch(to + 2 * kLanes, 1, 3);
+        if (t.activation) y = y <= Vec{} ? Vec{} : y;
+        if (t.activation == 2) y = y >= broadcast(6.0f) ? broadcast(6.0f) : y;
+        if (c + kLanes <= t.channels)
+          store(to, y);
+        else
+          store_part(to, y, t.channels - c);
+      }
+    }
+  }
+}
+
+// Calls Function<Sh, Sw>::run(args) for schemes that are known at run time.
+template <template <int, int> class Function, int Sh, class Args>
+void choose_w(const Args& args) {
+  switch (args.scheme_w) {
+    case wino::kT1:
+      return Function<Sh, wino::kT1>::run(args);
+    case wino::kT2:
+      return Function<Sh, wino::kT2>::run(args);
+    case wino::kF2:
+      return Function<Sh, wino::kF2>::run(args);
+    case wino::kF3:
+      return Function<Sh, wino::kF3>::run(args);
+    default:
+      return Function<Sh, wino::kF4>::run(args);
+  }
+}
+template <template <int, int> class Function, class Args>
+void choose(const Args& args) {
+  switch (args.scheme_h) {
+    case wino::kT1:
+      return choose_w<Function, wino::kT1>(args);
+    case wino::kT2:
+      return choose_w<Function, wino::kT2>(args);
+    case wino::kF2:
+      return choose_w<Function, wino::kF2>(args);
+    case wino::kF3:
+      return choose_w<Function, wino::kF3>(args);
+    default:
+      return choose_w<Function, wino::kF4>(args);
+  }
+}
+template <int Sh, int Sw>
+struct Input {
+  static void run(const WinogradInput& t) { input<Sh, Sw>(t); }
+};
+template <int Sh, int Sw>
+struct Output {
+  static void run(const WinogradOutput& t) { output<Sh, Sw>(t); }
+};
+
+}  // namespace
+
+void winograd_input(const WinogradInput& t) { choose<Input>(t); }
+void winograd_output(const WinogradOutput& t) { choose<Output>(t); }
+
+void winograd_weight(const float* from, std::int64_t stride, const float* factors, std::int64_t count,
+                     float* to) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Vec sum = load(from + i) * factors[0];
+#pragma GCC unroll 9
+    for (int t = 1; t < 9; ++t) sum += load(from + t * stride + i) * factors[t];
+    store(to + i, sum);
+  }
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA

@@ -1,0 +1,34 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/simd.h"
+
+// The transforms of winograd.h on vectors of channels.
+
+namespace atrous::kernels::simd {
+
+struct WinogradInput {  // some channels of one input patch
+  int scheme_h, scheme_w;
+  const float* const* pixels;  ///< row-major; those outside of the picture point at zeros
+  float* const* points;        ///< for each pair of points: its row of a chunked A (gemm_tile_simd.h)
+  std::int64_t channels;
+};
+ATROUS_SIMD(winograd_input, const WinogradInput& args);
+
+struct WinogradOutput {  // all channels of one output patch
+  int scheme_h, scheme_w;
+  const float* const* points;      ///< for each pair of points: its row in the first panel of sums
+  const std::int64_t* panel_step;  ///< for each pair of points: from one panel to the next
+  float* const* pixels;            ///< row-major
+  const float* bias;               ///< readable for whole vectors, or null
+  std::int64_t channels;
+  int activation;  ///< 0 none, 1 relu, 2 relu6
+};
+ATROUS_SIMD(winograd_output, const WinogradOutput& args);
+
+/// to[i] = sum over t < 9 of factors[t] * from[t * stride + i] for i < count, whole vectors.
+ATROUS_SIMD(winograd_weight, const float* from, std::int64_t stride, const float* factors, std::int64_t count,
+            float* to);
+
+}  // namespace atrous::kernels::simd

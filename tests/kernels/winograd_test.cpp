@@ -1,0 +1,166 @@
+#include "atrous/kernels/conv2d/winograd.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <vector>
+
+#include "atrous/core/parallel.h"
+#include "atrous/core/random.h"
+#include "tests/support/catch.h"
+
+namespace atrous::tests {
+namespace {
+
+using kernels::Conv2dDims;
+using kernels::Gather;
+
+// A convolution that keeps the size of the map.
+Conv2dDims same(std::int64_t batch, std::int64_t h, std::int64_t w, std::int64_t in_channels,
+                std::int64_t out_channels, PerAxis rate) {
+  return kernels::with_output_size({.batch = batch,
+                                    .in_h = h,
+                                    .in_w = w,
+                                    .in_channels = in_channels,
+                                    .out_channels = out_channels,
+                                    .window_h = 3,
+                                    .window_w = 3,
+                                    .padding = same_padding(3, rate),
+                                    .rate = rate});
+}
+
+template <class T>
+std::vector<T> random_values(std::int64_t n, std::uint64_t seed) {
+  Random random(seed);
+  std::vector<T> v(std::size_t(n), T(0));
+  for (T& x : v) x = T(float(random.uniform(-1, 1)));
+  return v;
+}
+std::vector<double> doubles(const std::vector<float>& v) { return {v.begin(), v.end()}; }
+
+// Winograd's result, whether or not these sizes would choose it. Scratch memory is full of NaN, with guards.
+std::vector<float> winograd(Gather direction, const Conv2dDims& d, const std::vector<float>& source,
+                            const std::vector<float>& weight) {
+  const float nan = std::numeric_limits<float>::quiet_NaN(), guard = 12345;
+  const auto memory = [&](std::int64_t size) {
+    std::vector<float> v(std::size_t(size + 64), guard);
+    std::fill_n(v.begin(), size, nan);
+    return v;
+  };
+  const kernels::WinogradBlocking b(direction, d);
+  const std::int64_t sizes[] = {b.packed_size(), kernels::winograd_workspace_size(b),
+                                d.in_pixels() * b.columns};
+  std::vector<float> packed = memory(sizes[0]), scratch = memory(sizes[1]), out = memory(sizes[2]);
+  kernels::winograd_pack(b, weight, Span<float>(packed.data(), sizes[0]));
+  kernels::winograd_run(b, d, source, Span<const float>(packed.data(), sizes[0]), {},
+                        Span<float>(scratch.data(), sizes[1]), Span<float>(out.data(), sizes[2]));
+  const std::vector<float>* all[] = {&packed, &scratch, &out};
+  for (int i = 0; i < 3; ++i)
+    CHECK(std::all_of(all[i]->begin() + sizes[i], all[i]->end(), [&](float v) { return v == guard; }));
+  out.resize(std::size_t(sizes[2]));
+  return out;
+}
+
+// Largest error relative to the largest output, against the plain kernels in double.
+double error(Gather direction, const Conv2dDims& d) {
+  const bool forward = direction == Gather::forward;
+  const auto source = random_values<float>(d.in_pixels() * (forward ? d.in_channels : d.out_channels), 1);
+  const auto weight = random_values<float>(9 * d.in_channels * d.out_channels, 2);
+  const std::vector<double> source64 = doubles(source), weight64 = doubles(weight);
+  std::vector<double> truth(std::size_t(d.in_pixels() * (forward ? d.out_channels : d.in_channels)));
+  if (forward)
+    kernels::conv2d_forward<double>({}, d, source64, weight64, {}, {}, truth);
+  else
+    kernels::conv2d_backward_input<double>({}, d, source64, weight64, {}, truth);
+  const std::vector<float> got = winograd(direction, d, source, weight);
+  double worst = 0, largest = 1e-30;
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    const double difference = std::abs(double(got[i]) - truth[i]);
+    worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
+    largest = std::max(largest, std::abs(truth[i]));
+  }
+  return worst / largest;
+}
+
+void check(const Conv2dDims& d) {
+  INFO(d.batch << 'x' << d.in_h << 'x' << d.in_w << 'x' << d.in_channels << " to " << d.out_channels
+               << ", rate " << d.rate);
+  CHECK(error(Gather::forward, d) < 1e-5);
+  CHECK(error(Gather::backward_input, d) < 1e-5);
+}
+
+}  // namespace
+
+TEST_CASE("winograd: every length of a phase", "[kernels][conv2d][winograd]") {
+  const std::int64_t h = GENERATE(range(1, 14));
+  for (const std::int64_t w : {1, 2, 5, 11}) check(same(1, h, w, 3, 5, 1));
+}
+
+TEST_CASE("winograd: rates, by axis, and larger than the map", "[kernels][conv2d][winograd]") {
+  const PerAxis rate =
+      GENERATE(PerAxis(2), PerAxis(3), PerAxis(6), PerAxis(1, 4), PerAxis(13, 2), PerAxis(20));
+  check(same(2, 13, 10, 4, 7, rate));
+}
+
+TEST_CASE("winograd: channels around vectors, panels and blocks", "[kernels][conv2d][winograd]") {
+  const std::int64_t channels = GENERATE(1, 15, 16, 17, 33, 400);
+  for (const std::int64_t out_channels : {1, 31, 32, 49}) check(same(1, 6, 7, channels, out_channels, 1));
+}
+
+TEST_CASE("winograd: more patches than a block holds", "[kernels][conv2d][winograd]") {
+  check(same(2, 41, 43, 24, 300, 1));
+}
+
+TEST_CASE("winograd: is taken where it pays, and `exact` forbids it", "[kernels][conv2d][winograd]") {
+  Conv2dDims decoder = same(1, 129, 129, 304, 256, 1);
+  CHECK(kernels::takes_winograd(Gather::forward, decoder));
+  CHECK(kernels::takes_winograd(Gather::backward_input, decoder));
+  decoder.exact = true;
+  CHECK_FALSE(kernels::takes_winograd(Gather::forward, decoder));
+  CHECK_FALSE(kernels::takes_winograd(Gather::forward, same(1, 7, 7, 512, 512, 1)));     // weights dominate
+  CHECK_FALSE(kernels::takes_winograd(Gather::forward, same(1, 257, 257, 3, 32, 1)));    // transforms do
+  CHECK_FALSE(kernels::takes_winograd(Gather::forward, same(1, 33, 33, 256, 256, 40)));  // one live tap
+  Conv2dDims strided = same(1, 129, 129, 256, 256, 1);
+  strided.stride = 2;
+  CHECK_FALSE(kernels::takes_winograd(Gather::forward, with_output_size(strided)));
+}
+
+TEST_CASE("winograd: the public kernels take it, with bias and activation", "[kernels][conv2d][winograd]") {
+  const Conv2dDims d = same(1, 65, 61, 64, 72, 2);
+  REQUIRE(kernels::takes_winograd(Gather::forward, d));
+  const auto x = random_values<float>(d.in_pixels() * 64, 1), weight = random_values<float>(9 * 64 * 72, 2),
+             bias = random_values<float>(72, 3);
+  const auto run = [&](kernels::Activation activation) {
+    std::vector<float> y(std::size_t(d.out_pixels() * 72), 0.0f);
+    std::vector<float> scratch(std::size_t(kernels::conv2d_forward_workspace_size<float>(d)));
+    kernels::conv2d_forward<float>({}, d, x, weight, {bias, activation}, scratch, y);
+    return y;
+  };
+  const int before = threads();
+  set_threads(1);
+  const auto y = run(kernels::Activation::none), relu = run(kernels::Activation::relu),
+             relu6 = run(kernels::Activation::relu6);
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    REQUIRE(relu[i] == std::max(y[i], 0.0f));
+    REQUIRE(relu6[i] == std::clamp(y[i], 0.0f, 6.0f));
+  }
+  for (const int n : {2, 3}) {
+    set_threads(n);
+    CHECK(run(kernels::Activation::none) == y);
+  }
+  set_threads(before);
+  // Bias and all, against the direct kernel.
+  Conv2dDims exact = d;
+  exact.exact = true;
+  std::vector<float> direct(y.size()),
+      scratch(std::size_t(kernels::conv2d_forward_workspace_size<float>(exact)));
+  kernels::conv2d_forward<float>({}, exact, x, weight, {bias, kernels::Activation::none}, scratch, direct);
+  float worst = 0, largest = 0;
+  for (std::size_t i = 0; i < y.size(); ++i) {
+    worst = std::max(worst, std::abs(y[i] - direct[i]));
+    largest = std::max(largest, std::abs(direct[i]));
+  }
+  CHECK(worst < 1e-5f * largest);
+}
+
+}  // namespace atrous::tests
