@@ -15,8 +15,8 @@ ATROUS_INLINE IntVec load(const std::int32_t* p) { return *reinterpret_cast<cons
 ATROUS_INLINE void store(std::int32_t* p, IntVec v) { *reinterpret_cast<UnalignedIntVec*>(p) = v; }
 ATROUS_INLINE IntVec broadcast(std::int32_t x) { return x - IntVec{}; }
 
-/// exp(x) for x <= 0 within 2 units in the last place; below -87 it stays at exp(-87), 1.6e-38. NaN stays
-/// NaN. 2^k times the Taylor series of exp(r) with |r| <= ln(2) / 2.
+/// exp(x) for x <= 0 within 2 units in the last place, and 0 below -87, where floats end. NaN stays NaN. 2^k
+/// times the Taylor series of exp(r) with |r| <= ln(2) / 2.
 ATROUS_INLINE Vec exp_nonpositive(Vec x) {
   const Vec limited = x < -87.0f ? broadcast(-87.0f) : x;
   const Vec t =
@@ -31,7 +31,7 @@ ATROUS_INLINE Vec exp_nonpositive(Vec x) {
   p = p * r + 1.0f;
   p = p * r + 1.0f;
   const Vec result = (Vec)((IntVec)p + ((IntVec)t << 23));
-  return x == x ? result : x;
+  return x >= -87.0f ? result : x < -87.0f ? Vec{} : x;
 }
 
 /// log(x) for normal x > 0: the exponent, and 2 atanh((m - 1) / (m + 1)) for the mantissa m in [sqrt(1/2),
