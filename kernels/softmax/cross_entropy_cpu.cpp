@@ -30,13 +30,20 @@ void cross_entropy_targets(Stream, const SoftmaxDims& dims, std::int64_t ignore_
   std::mutex lock;
   first_bad[0] = dims.pixels;
   parallel_for(dims.pixels, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
-    std::int64_t bad = dims.pixels;
+    // Without a branch or a minimum, so that the compiler can vectorise it; a bad label is looked for
+    // afterwards.
+    const auto ignored = [&](std::int64_t p) { return std::int64_t(labels[p]) == ignore_label; };
+    const auto is_class = [&](std::int64_t p) {
+      return labels[p] >= 0 && std::int64_t(labels[p]) < dims.classes;
+    };
+    bool all_good = true;
     for (std::int64_t p = begin; p < end; ++p) {
-      const std::int64_t label = labels[p];
-      const bool ignored = label == ignore_label;
-      targets[p] = ignored ? -1 : std::int32_t(label);
-      if (!ignored && (label < 0 || label >= dims.classes)) bad = std::min(bad, p);
+      targets[p] = ignored(p) ? -1 : std::int32_t(labels[p]);
+      all_good &= ignored(p) | is_class(p);
     }
+    if (all_good) return;
+    std::int64_t bad = begin;
+    while (ignored(bad) || is_class(bad)) ++bad;
     const std::lock_guard hold(lock);
     first_bad[0] = std::min(first_bad[0], bad);
   });
@@ -97,7 +104,7 @@ template <class T>
 void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32_t> targets,
                           Span<const T> class_weights, double hard_fraction, Span<const T> losses,
                           Span<T> workspace, Span<double> sums, Span<T> scales) {
-  for_each(dims.pixels, [&](std::int64_t p) {
+  for_each(dims.pixels, [=](std::int64_t p) {
     const std::int32_t target = targets[p];
     scales[p] = target < 0 ? T(0) : class_weights.empty() ? T(1) : class_weights[target];
   });
@@ -105,14 +112,18 @@ void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32
   const std::int64_t chunks = chunks_of(dims);
   parallel_for(chunks, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
-      sums[q] = 0;
-      for (std::int64_t p = q * kChunk; p < std::min((q + 1) * kChunk, dims.pixels); ++p)
-        sums[q] += double(scales[p]);
+      // Eight sums side by side: one would wait for each addition.
+      double part[8] = {};
+      const std::int64_t first = q * kChunk, count = std::min(kChunk, dims.pixels - first);
+      for (std::int64_t i = 0; i < count; ++i) part[i % 8] += double(scales[first + i]);
+      sums[q] = ((part[0] + part[1]) + (part[2] + part[3])) + ((part[4] + part[5]) + (part[6] + part[7]));
     }
   });
   double total = 0;
   for (std::int64_t q = 0; q < chunks; ++q) total += sums[q];
-  if (total > 0) for_each(dims.pixels, [&](std::int64_t p) { scales[p] = T(double(scales[p]) / total); });
+  if (!(total > 0)) return;
+  const double factor = 1 / total;
+  for_each(dims.pixels, [scales, factor](std::int64_t p) { scales[p] = T(double(scales[p]) * factor); });
 }
 ATROUS_INSTANTIATE(cross_entropy_scales);
 
