@@ -24,6 +24,7 @@
 #include "atrous/io/image.h"
 #include "atrous/io/label_png.h"
 #include "atrous/io/npy.h"
+#include "atrous/io/report.h"
 #include "atrous/io/safetensors.h"
 #include "atrous/layers/adamw.h"
 #include "atrous/layers/aspp.h"

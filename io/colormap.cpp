@@ -33,6 +33,15 @@ std::vector<std::string> Colormap::names() const {
   return all;
 }
 
+std::vector<Rgb> label_palette(const Colormap& map) {
+  std::vector<Rgb> palette;
+  for (std::int64_t i = 0; i < 256; ++i)
+    palette.push_back(i < map.size() ? map.classes[std::size_t(i)].color
+                      : i == kIgnore ? map.ignore_color
+                                     : voc_color(i));
+  return palette;
+}
+
 Tensor colorize(const Tensor& labels, const Colormap& map) {
   ATROUS_CHECK(ShapeError, labels.defined() && (labels.rank() == 2 || labels.rank() == 3), "colorize",
                "labels are [N, H, W] or [H, W], not ", labels.shape());

@@ -49,6 +49,11 @@ const Colormap& ade20k_colormap();
 /// `count` classes (1..256) named class_0, class_1, ... in the colours of VOC's rule. Throws ValueError.
 Colormap colormap(std::int64_t count);
 
+/// A colour for every value of a u8 label: the map's, then voc_color(), and ignore_color for 255 unless that
+/// is a class. Always 256, so that a
+/// label image does not depend on which labels occur.
+std::vector<Rgb> label_palette(const Colormap& map);
+
 /// A picture of labels: u8 [N,H,W,3] from u8 or i32 [N,H,W] or [H,W] (then N is 1). Label 255 without a class
 /// of its own gets ignore_color. Throws ValueError, naming the pixel, for another label that the map does not
 /// have.

@@ -67,12 +67,7 @@ void write_label_png(const std::string& path, const Tensor& labels, const Colorm
     }
   });
   // Always 256 colours: any label is within the palette, and the file does not depend on which labels occur.
-  std::vector<Rgb> palette;
-  for (std::int64_t i = 0; i < 256; ++i)
-    palette.push_back(i < map.size() ? map.classes[std::size_t(i)].color
-                      : i == kIgnore ? map.ignore_color
-                                     : voc_color(i));
-  write_bytes(path, encode_png(width, labels.dim(-2), indices, palette, path, op), op);
+  write_bytes(path, encode_png(width, labels.dim(-2), indices, label_palette(map), path, op), op);
 }
 
 Tensor decode_colors(const Tensor& rgb, const Colormap& map, std::optional<Rgb> ignore_color) {
