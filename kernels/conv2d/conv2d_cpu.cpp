@@ -7,6 +7,7 @@
 #include "atrous/kernels/conv2d/direct.h"
 #include "atrous/kernels/conv2d/weight_gradient.h"
 #include "atrous/kernels/conv2d/winograd.h"
+#include "atrous/kernels/conv2d/winograd_weight_gradient.h"
 
 // Which implementation serves which type: float the tuned kernels, everything else the plain bodies.
 
@@ -64,7 +65,11 @@ std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims) {
 }
 template <class T>
 std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) return weight_gradient_workspace_size(WeightGradientBlocking(dims));
+  if constexpr (kTuned<T>) {
+    if (takes_winograd_weight_gradient(dims))
+      return winograd_weight_gradient_workspace_size(WinogradWeightGradientBlocking(dims));
+    return weight_gradient_workspace_size(WeightGradientBlocking(dims));
+  }
   return 0;
 }
 template <class T>
@@ -145,11 +150,15 @@ ATROUS_INSTANTIATE(conv2d_backward_input);
 template <class T>
 void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> dy,
                             Span<T> workspace, Span<T> dweight) {
-  if constexpr (kTuned<T>)
-    weight_gradient(WeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
-  else
+  if constexpr (kTuned<T>) {
+    if (takes_winograd_weight_gradient(dims))
+      winograd_weight_gradient(WinogradWeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
+    else
+      weight_gradient(WeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
+  } else {
     for_each_row(dims.taps() * dims.in_channels, dims.out_channels,
                  Conv2dBackwardWeight<T>{dims, x, dy, dweight});
+  }
 }
 ATROUS_INSTANTIATE(conv2d_backward_weight);
 

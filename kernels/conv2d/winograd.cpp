@@ -20,16 +20,10 @@ constexpr int kMostPairs = wino::kMostIns * wino::kMostIns;
 // In place of pixels outside of the picture: a block of depth and the vector that is fetched ahead.
 alignas(64) constexpr float kZeros[512] = {};
 
-struct Patch {
-  std::int64_t image, h, w;
-  int scheme_h, scheme_w;
-  int pairs() const { return wino::points(scheme_h) * wino::points(scheme_w); }
-};
-
 struct Job {
   const WinogradBlocking& blocking;
   const Conv2dDims& dims;
-  const std::vector<Patch>& patches;
+  const std::vector<WinogradPatch>& patches;
   const float* source;
   const float* packed;
   const float* bias;  // padded to whole vectors, or null
@@ -44,15 +38,15 @@ class Worker {
 
   void run(std::size_t first, std::size_t last) {
     std::int64_t all = 0;
-    for (std::size_t t = first; t < last; ++t) all += j_.patches[t].pairs();
+    for (std::size_t t = first; t < last; ++t) all += j_.patches[t].pairs;
     const std::int64_t blocks = (all + b_.block_points - 1) / b_.block_points;
     for (std::size_t begin = first, end; begin < last; begin = end) {
       for (Slot& s : slots_) s.rows = 0;
       std::int64_t used = 0;
       for (end = begin; end < last && used * blocks < all; ++end) {  // blocks of equal size
-        const Patch& patch = j_.patches[end];
+        const WinogradPatch& patch = j_.patches[end];
         for_each_pair(patch, [&](int, Slot& s) { ++s.rows; });
-        used += patch.pairs();
+        used += patch.pairs;
       }
       place_slots();
       for (std::int64_t block = 0; block < b_.depth_blocks; ++block) {
@@ -72,7 +66,7 @@ class Worker {
   };
 
   template <class F>
-  void for_each_pair(const Patch& p, const F& f) {
+  void for_each_pair(const WinogradPatch& p, const F& f) {
     int pair = 0;
     for (int i = 0; i < wino::points(p.scheme_h); ++i)
       for (int j = 0; j < wino::points(p.scheme_w); ++j)
@@ -99,7 +93,7 @@ class Worker {
     const float* source = j_.source + block * b_.block_depth;
     for (Slot& s : slots_) s.filled = 0;
     for (std::size_t t = begin; t < end; ++t) {
-      const Patch& p = j_.patches[t];
+      const WinogradPatch& p = j_.patches[t];
       const float* pixels[kMostPairs];
       float* points[kMostPairs];
       int count = 0;
@@ -114,7 +108,8 @@ class Worker {
         points[pair] = s.a + s.filled / s.height * tile_size() + s.filled % s.height * kChunk;
         ++s.filled;
       });
-      simd::winograd_input({p.scheme_h, p.scheme_w, pixels, points, b_.depth_of(block)});
+      simd::winograd_input(
+          {p.scheme_h, p.scheme_w, pixels, points, b_.tile.rows * kChunk, b_.depth_of(block)});
     }
   }
 
@@ -150,7 +145,7 @@ class Worker {
     const Conv2dDims& d = j_.dims;
     for (Slot& s : slots_) s.filled = 0;
     for (std::size_t t = begin; t < end; ++t) {
-      const Patch& p = j_.patches[t];
+      const WinogradPatch& p = j_.patches[t];
       const float* points[kMostPairs];
       std::int64_t panel_step[kMostPairs];
       float* pixels[wino::kMostOuts * wino::kMostOuts];
@@ -176,18 +171,6 @@ class Worker {
   const Panels panels_{b_.tile, b_.columns};
 };
 
-// By schemes, so that a block has few kinds of patches.
-std::vector<Patch> patches_of(const WinogradBlocking& b, std::int64_t batch) {
-  std::vector<Patch> patches;
-  for (int h = 0; h < wino::kSchemes; ++h)
-    for (int w = 0; w < wino::kSchemes; ++w)
-      for (std::int64_t n = 0; n < batch; ++n)
-        for (const auto& row : b.rows_of_map)
-          for (const auto& column : b.columns_of_map)
-            if (row.scheme == h && column.scheme == w) patches.push_back({n, row.at, column.at, h, w});
-  return patches;
-}
-
 }  // namespace
 
 std::int64_t winograd_workspace_size(const WinogradBlocking& b) {
@@ -197,7 +180,7 @@ std::int64_t winograd_workspace_size(const WinogradBlocking& b) {
 void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
                   Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                   Span<float> destination) {
-  const std::vector<Patch> patches = patches_of(b, dims.batch);
+  const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
   const std::int64_t bias_size = round_up(b.columns, b.tile.columns);
   const std::int64_t each = b.a_size() + b.sums_size();
   Job job{
@@ -212,7 +195,7 @@ void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const 
   const auto part_begin = [&](std::int64_t part) {
     std::int64_t sum = 0;
     std::size_t i = 0;
-    while (i < patches.size() && sum * parts < b.points * part) sum += patches[i++].pairs();
+    while (i < patches.size() && sum * parts < b.points * part) sum += patches[i++].pairs;
     return i;
   };
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {

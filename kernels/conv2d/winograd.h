@@ -23,6 +23,10 @@
 
 namespace atrous::kernels {
 
+/// Whether there is a Winograd form: 3x3, stride 1, padding equal to the rate.
+bool winograd_applies(const Conv2dDims& dims);
+/// Products of the direct kernels, for each pair of channels.
+double winograd_direct_cost(const Conv2dDims& dims);
 /// Whether these sizes take Winograd's way: by the sizes alone, so that results do not vary from run to run.
 bool takes_winograd(Gather direction, const Conv2dDims& dims);
 
@@ -54,6 +58,18 @@ struct WinogradBlocking {
   std::int64_t packed_size() const;
   std::int64_t a_size() const, sums_size() const;
 };
+
+/// Outputs of one segment of rows and one of columns.
+struct WinogradPatch {
+  std::int64_t image, h, w;
+  int scheme_h, scheme_w;
+  int pairs;  ///< of points
+};
+/// All patches, sorted by their schemes.
+std::vector<WinogradPatch> winograd_patches(const WinogradBlocking& blocking, std::int64_t batch);
+
+/// For each pair of points in use, what the nine taps count in its transformed weight.
+std::vector<float> winograd_factors(const WinogradBlocking& blocking);
 
 /// Transformed weights: [block of depth][pair of points][panel][depth][column].
 void winograd_pack(const WinogradBlocking& blocking, Span<const float> weight, Span<float> packed);

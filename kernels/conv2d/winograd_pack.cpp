@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <vector>
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/winograd.h"
@@ -6,109 +7,21 @@
 #include "atrous/kernels/conv2d/winograd_simd.h"
 
 namespace atrous::kernels {
-namespace {
 
 namespace wino = winograd;
 
-constexpr std::int64_t kBlockDepth = 256;
-constexpr std::int64_t kBlockFloats = 1 << 20;  // of factors and sums of a block of patches
-
-using Segment = WinogradBlocking::Segment;
-
-// Every phase of an axis by itself, cut into pieces of four, three and two outputs so that few products are
-// needed (33 = 6 * 4 + 3 * 3: 51, where nine fours take 54).
-std::vector<Segment> segments(std::int64_t size, std::int64_t rate) {
-  std::vector<Segment> v;
-  for (std::int64_t phase = 0; phase < std::min(rate, size); ++phase) {
-    std::int64_t at = phase, left = (size - phase + rate - 1) / rate;
-    if (left <= 2) {
-      v.push_back({at, left == 1 ? wino::kT1 : wino::kT2});
-      continue;
-    }
-    while (left > 0) {
-      const int outs = left == 5 || left == 6 || left == 9 ? 3 : int(std::min<std::int64_t>(left, 4));
-      v.push_back({at, outs});  // F2, F3 and F4 are numbered by their outputs
-      at += outs * rate, left -= outs;
-    }
-  }
-  return v;
-}
-
-bool applies(const Conv2dDims& d) {
-  return d.window_h == 3 && d.window_w == 3 && d.stride == PerAxis(1) && d.padding == same_padding(3, d.rate);
-}
-
-// Products of the direct kernel and of this one, per pair of channels, other work counted as products.
-double direct_cost(const Conv2dDims& d) {
-  const auto live = [](std::int64_t size, std::int64_t rate) {
-    return 3.0 * double(size) - 2.0 * double(std::min(size, rate));
-  };
-  return double(d.batch) * live(d.in_h, d.rate.h) * live(d.in_w, d.rate.w);
-}
-double winograd_cost(const WinogradBlocking& b) {
-  constexpr double kWeight = 60;     // transforming, writing and reading a weight of one pair of points
-  constexpr double kTransform = 20;  // the same of an input or an output
-  return double(b.points) * (1 + kTransform / double(b.depth) + kTransform / double(b.columns)) +
-         kWeight * b.slot_count;
-}
-
-}  // namespace
-
-bool takes_winograd(Gather direction, const Conv2dDims& d) {
-  if (d.exact || !applies(d) || d.batch == 0) return false;
-  return 1.2 * winograd_cost(WinogradBlocking(direction, d)) < direct_cost(d);
-}
-
-WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)
-    : tile(simd::tile_shape()), direction(way) {
-  depth = way == Gather::forward ? d.in_channels : d.out_channels;
-  columns = way == Gather::forward ? d.out_channels : d.in_channels;
-  const std::int64_t blocks = std::max<std::int64_t>(1, (depth + kBlockDepth / 2) / kBlockDepth);
-  block_depth = round_up((depth + blocks - 1) / blocks, simd::kChunk);  // 2/3 to 3/2 of what is wanted
-  depth_blocks = (depth + block_depth - 1) / block_depth;
-  rows_of_map = segments(d.in_h, d.rate.h);
-  columns_of_map = segments(d.in_w, d.rate.w);
-  // Which schemes meet which.
-  std::array<std::int64_t, wino::kSchemes> down{}, across{};
-  for (const Segment& s : rows_of_map) ++down[std::size_t(s.scheme)];
-  for (const Segment& s : columns_of_map) ++across[std::size_t(s.scheme)];
-  slots.fill(-1);
-  points = 0;
-  for (int h = 0; h < wino::kSchemes; ++h)
-    for (int w = 0; w < wino::kSchemes; ++w) {
-      const std::int64_t patches = d.batch * down[std::size_t(h)] * across[std::size_t(w)];
-      if (patches == 0) continue;
-      points += patches * wino::points(h) * wino::points(w);
-      for (int i = 0; i < wino::points(h); ++i)
-        for (int j = 0; j < wino::points(w); ++j)
-          slots[std::size_t(wino::row_of_g(h, i) * wino::kRowsOfG + wino::row_of_g(w, j))] = 0;
-    }
-  for (int& slot : slots)
-    if (slot == 0) slot = slot_count++;
-  const std::int64_t floats = block_depth + Panels{tile, columns}.count() * tile.columns;
-  block_points = std::min(points, std::max<std::int64_t>(kBlockFloats / floats, 256));
-}
-
-std::int64_t WinogradBlocking::packed_size() const {
-  return slot_count * depth * round_up(columns, tile.lanes);
-}
-// A block holds at most one patch (36 pairs of points) more than block_points. Each pair of points has tiles
-// of its own, and a few lines between: at one stride their rows would fall into one set of the cache.
-std::int64_t WinogradBlocking::a_size() const {
-  return (block_points + 36 + slot_count * tile.rows) * block_depth + slot_count * 3 * simd::kChunk;
-}
-std::int64_t WinogradBlocking::sums_size() const {
-  return (block_points + 36) * Panels{tile, columns}.count() * tile.columns + slot_count * simd::kChunk;
+std::vector<float> winograd_factors(const WinogradBlocking& b) {
+  std::vector<float> factors(std::size_t(9 * b.slot_count));
+  for (int pair = 0; pair < 81; ++pair)
+    if (const int slot = b.slots[std::size_t(pair)]; slot >= 0)
+      for (int t = 0; t < 9; ++t)
+        factors[std::size_t(9 * slot + t)] =
+            float(wino::g(pair / wino::kRowsOfG, t / 3) * wino::g(pair % wino::kRowsOfG, t % 3));
+  return factors;
 }
 
 void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<float> packed) {
-  std::array<std::array<float, 9>, 81> factors{};  // of the nine taps, by slot
-  for (int pair = 0; pair < 81; ++pair)
-    if (b.slots[std::size_t(pair)] >= 0)
-      for (int t = 0; t < 9; ++t)
-        factors[std::size_t(b.slots[std::size_t(pair)])][std::size_t(t)] =
-            float(wino::g(pair / wino::kRowsOfG, t / 3) * wino::g(pair % wino::kRowsOfG, t % 3));
-
+  const std::vector<float> factors = winograd_factors(b);
   constexpr std::int64_t kRows = 16;  // of a panel at a time: nine taps of them stay in the L1 cache
   const Panels panels{b.tile, b.columns};
   const std::int64_t pieces = (b.depth + kRows - 1) / kRows;  // block_depth is a multiple of kRows
@@ -131,7 +44,7 @@ void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<flo
       float* to = packed.data() + block * b.block_depth * b.slot_count * panels.packed_columns() +
                   column * depth + (row - block * b.block_depth) * width;
       for (int slot = 0; slot < b.slot_count; ++slot)
-        simd::winograd_weight(taps, stride, factors[std::size_t(slot)].data(), stride,
+        simd::winograd_weight(taps, stride, factors.data() + 9 * slot, stride,
                               to + slot * depth * panels.packed_columns());
     }
   });

@@ -106,4 +106,11 @@ constexpr Matrix at(int s) {
   return m;
 }
 
+constexpr Matrix transposed(const Matrix& a) {
+  Matrix m{};
+  for (int i = 0; i < kMostIns; ++i)
+    for (int j = 0; j < kMostIns; ++j) m.v[i][j] = a.v[j][i];
+  return m;
+}
+
 }  // namespace atrous::kernels::winograd

@@ -12,10 +12,16 @@ namespace wino = winograd;
 template <int S>
 struct Bt {
   static constexpr wino::Matrix m = wino::bt(S);
+  static constexpr int kIns = wino::ins(S), kPoints = wino::points(S);
 };
 template <int S>
 struct At {
   static constexpr wino::Matrix m = wino::at(S);
+};
+template <int S>
+struct A {  // At, transposed
+  static constexpr wino::Matrix m = wino::transposed(wino::at(S));
+  static constexpr int kIns = wino::outs(S), kPoints = wino::points(S);
 };
 
 // sum over c of M[Row][c] x[c * stride], with the zeros and ones of M gone at compile time.
@@ -47,10 +53,11 @@ ATROUS_INLINE void apply(const Vec* x, int x_stride, Vec* y, int y_stride) {
   }
 }
 
-template <int Sh, int Sw, bool kWhole>
-ATROUS_INLINE void input_at(const WinogradInput& t, long c) {
-  constexpr int in_h = wino::ins(Sh), in_w = wino::ins(Sw), points_h = wino::points(Sh),
-                points_w = wino::points(Sw);
+// Pixels to pairs of points: points = Mh * pixels * Mw', for whole vectors of channels or the last part of
+// one.
+template <class Mh, class Mw, bool kWhole, class Args>
+ATROUS_INLINE void to_points_at(const Args& t, long c) {
+  constexpr int in_h = Mh::kIns, in_w = Mw::kIns, points_h = Mh::kPoints, points_w = Mw::kPoints;
   Vec middle[points_h * in_w];
 #pragma GCC unroll 6
   for (int j = 0; j < in_w; ++j) {
@@ -60,9 +67,9 @@ ATROUS_INLINE void input_at(const WinogradInput& t, long c) {
       const float* from = t.pixels[i * in_w + j] + c;
       x[i] = kWhole ? load(from) : load_part(from, t.channels - c);
     }
-    apply<Bt<Sh>, points_h, in_h>(x, 1, middle + j, in_w);
+    apply<Mh, points_h, in_h>(x, 1, middle + j, in_w);
   }
-  const long place = c / kChunk * (kTileRows * kChunk) + c % kChunk;
+  const long place = c / kChunk * t.chunk_step + c % kChunk;
   // Too many streams for the hardware to follow: fetch what is read two vectors ahead, own what is written
   // next.
 #pragma GCC unroll 36
@@ -70,21 +77,21 @@ ATROUS_INLINE void input_at(const WinogradInput& t, long c) {
 #pragma GCC unroll 6
   for (int i = 0; i < points_h; ++i) {
     Vec row[points_w];
-    apply<Bt<Sw>, points_w, in_w>(middle + i * in_w, 1, row, 1);
+    apply<Mw, points_w, in_w>(middle + i * in_w, 1, row, 1);
 #pragma GCC unroll 6
     for (int j = 0; j < points_w; ++j) {
       float* to = t.points[i * points_w + j] + place;
       store(to, row[j]);
-      __builtin_prefetch(to + kTileRows * kChunk, 1, 3);
+      __builtin_prefetch(to + t.chunk_step, 1, 3);
     }
   }
 }
 
-template <int Sh, int Sw>
-void input(const WinogradInput& t) {
+template <class Mh, class Mw, class Args>
+void to_points(const Args& t) {
   long c = 0;
-  for (; c + kLanes <= t.channels; c += kLanes) input_at<Sh, Sw, true>(t, c);
-  if (c < t.channels) input_at<Sh, Sw, false>(t, c);
+  for (; c + kLanes <= t.channels; c += kLanes) to_points_at<Mh, Mw, true>(t, c);
+  if (c < t.channels) to_points_at<Mh, Mw, false>(t, c);
 }
 
 template <int Sh, int Sw>
@@ -163,7 +170,11 @@ void choose(const Args& args) {
 }
 template <int Sh, int Sw>
 struct Input {
-  static void run(const WinogradInput& t) { input<Sh, Sw>(t); }
+  static void run(const WinogradInput& t) { to_points<Bt<Sh>, Bt<Sw>>(t); }
+};
+template <int Sh, int Sw>
+struct OutputGradient {
+  static void run(const WinogradOutputGradient& t) { to_points<A<Sh>, A<Sw>>(t); }
 };
 template <int Sh, int Sw>
 struct Output {
@@ -174,6 +185,7 @@ struct Output {
 
 void winograd_input(const WinogradInput& t) { choose<Input>(t); }
 void winograd_output(const WinogradOutput& t) { choose<Output>(t); }
+void winograd_output_gradient(const WinogradOutputGradient& t) { choose<OutputGradient>(t); }
 
 void winograd_weight(const float* from, std::int64_t stride, const float* factors, std::int64_t count,
                      float* to) {
@@ -182,6 +194,22 @@ void winograd_weight(const float* from, std::int64_t stride, const float* factor
 #pragma GCC unroll 9
     for (int t = 1; t < 9; ++t) sum += load(from + t * stride + i) * factors[t];
     store(to + i, sum);
+  }
+}
+
+void winograd_weight_gradient(const float* from, std::int64_t stride, const float* factors, int slots,
+                              std::int64_t count, float* to) {
+  for (std::int64_t i = 0; i < count; i += kLanes) {
+    Vec sum[9];
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; ++t) sum[t] = Vec{};
+    for (int slot = 0; slot < slots; ++slot) {
+      const Vec x = load(from + slot * stride + i);
+#pragma GCC unroll 9
+      for (int t = 0; t < 9; ++t) sum[t] += x * factors[9 * slot + t];
+    }
+#pragma GCC unroll 9
+    for (int t = 0; t < 9; ++t) store(to + t * count + i, sum[t]);
   }
 }
 

@@ -11,7 +11,8 @@ namespace atrous::kernels::simd {
 struct WinogradInput {  // some channels of one input patch
   int scheme_h, scheme_w;
   const float* const* pixels;  ///< row-major; those outside of the picture point at zeros
-  float* const* points;        ///< for each pair of points: its row of a chunked A (gemm_tile_simd.h)
+  float* const* points;        ///< for each pair of points: where its channels go, in chunks of kChunk
+  std::int64_t chunk_step;     ///< floats from chunk to chunk (gemm_tile_simd.h)
   std::int64_t channels;
 };
 ATROUS_SIMD(winograd_input, const WinogradInput& args);
@@ -27,8 +28,23 @@ struct WinogradOutput {  // all channels of one output patch
 };
 ATROUS_SIMD(winograd_output, const WinogradOutput& args);
 
+/// The transpose of winograd_output: the gradient of the sums from the gradient of the output. `points` as in
+/// WinogradInput.
+struct WinogradOutputGradient {
+  int scheme_h, scheme_w;
+  const float* const* pixels;  ///< row-major
+  float* const* points;
+  std::int64_t chunk_step, channels;
+};
+ATROUS_SIMD(winograd_output_gradient, const WinogradOutputGradient& args);
+
 /// to[i] = sum over t < 9 of factors[t] * from[t * stride + i] for i < count, whole vectors.
 ATROUS_SIMD(winograd_weight, const float* from, std::int64_t stride, const float* factors, std::int64_t count,
             float* to);
+
+/// The transpose of winograd_weight: to[t * count + i] = sum over s < slots of factors[9 * s + t] *
+/// from[s * stride + i] for t < 9, i < count.
+ATROUS_SIMD(winograd_weight_gradient, const float* from, std::int64_t stride, const float* factors, int slots,
+            std::int64_t count, float* to);
 
 }  // namespace atrous::kernels::simd

@@ -7,6 +7,7 @@
 
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
+#include "atrous/kernels/conv2d/winograd_weight_gradient.h"
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -82,11 +83,39 @@ double error(Gather direction, const Conv2dDims& d) {
   return worst / largest;
 }
 
+// The same of the gradient by the weight.
+double weight_error(const Conv2dDims& d) {
+  const auto x = random_values<float>(d.in_pixels() * d.in_channels, 1);
+  const auto dy = random_values<float>(d.in_pixels() * d.out_channels, 2);
+  const std::int64_t size = 9 * d.in_channels * d.out_channels;
+  const std::vector<double> x64 = doubles(x), dy64 = doubles(dy);
+  std::vector<double> truth(std::size_t(size), 0.0);
+  kernels::conv2d_backward_weight<double>({}, d, x64, dy64, {}, truth);
+  const kernels::WinogradWeightGradientBlocking b(d);
+  const std::int64_t scratch_size = kernels::winograd_weight_gradient_workspace_size(b);
+  const float nan = std::numeric_limits<float>::quiet_NaN(), guard = 12345;
+  std::vector<float> scratch(std::size_t(scratch_size + 64), guard), got(std::size_t(size + 64), guard);
+  std::fill_n(scratch.begin(), scratch_size, nan);
+  std::fill_n(got.begin(), size, nan);
+  kernels::winograd_weight_gradient(b, d, x, dy, Span<float>(scratch.data(), scratch_size),
+                                    Span<float>(got.data(), size));
+  CHECK(std::all_of(scratch.begin() + scratch_size, scratch.end(), [&](float v) { return v == guard; }));
+  CHECK(std::all_of(got.begin() + size, got.end(), [&](float v) { return v == guard; }));
+  double worst = 0, largest = 1e-30;
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    const double difference = std::abs(double(got[i]) - truth[i]);
+    worst = std::isnan(difference) ? INFINITY : std::max(worst, difference);
+    largest = std::max(largest, std::abs(truth[i]));
+  }
+  return worst / largest;
+}
+
 void check(const Conv2dDims& d) {
   INFO(d.batch << 'x' << d.in_h << 'x' << d.in_w << 'x' << d.in_channels << " to " << d.out_channels
                << ", rate " << d.rate);
   CHECK(error(Gather::forward, d) < 1e-5);
   CHECK(error(Gather::backward_input, d) < 1e-5);
+  CHECK(weight_error(d) < 1e-5);
 }
 
 }  // namespace
@@ -147,6 +176,19 @@ TEST_CASE("winograd: the public kernels take it, with bias and activation", "[ke
   for (const int n : {2, 3}) {
     set_threads(n);
     CHECK(run(kernels::Activation::none) == y);
+  }
+  const auto gradient = [&] {
+    std::vector<float> dweight(weight.size());
+    std::vector<float> scratch(std::size_t(kernels::conv2d_backward_weight_workspace_size<float>(d)));
+    kernels::conv2d_backward_weight<float>({}, d, x, y, scratch, dweight);
+    return dweight;
+  };
+  REQUIRE(kernels::takes_winograd_weight_gradient(d));
+  set_threads(1);
+  const auto dweight = gradient();
+  for (const int n : {2, 3}) {
+    set_threads(n);
+    CHECK(gradient() == dweight);
   }
   set_threads(before);
   // Bias and all, against the direct kernel.

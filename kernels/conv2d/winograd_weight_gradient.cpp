@@ -1,0 +1,258 @@
+#include "atrous/kernels/conv2d/winograd_weight_gradient.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+#include "atrous/core/parallel.h"
+#include "atrous/kernels/conv2d/winograd_schemes.h"
+#include "atrous/kernels/conv2d/winograd_simd.h"
+
+// Blocks of patches, cut by the sizes alone, one after the other: all threads transform a block's patches,
+// then each thread adds the block's products to the sums of its own pairs of points. These sums are kept for
+// all pairs of points, in tiles, until the last block is in.
+
+namespace atrous::kernels {
+namespace {
+
+namespace wino = winograd;
+
+constexpr std::int64_t kBlockFloats = 1 << 21;  // transformed x and dy of a block: in the L3 cache
+constexpr std::int64_t kBlockTiles = 12;
+constexpr int kMostPairs = wino::kMostIns * wino::kMostIns;
+alignas(64) constexpr float kZeros[4096 + 64] = {};  // a pixel outside of the picture
+constexpr std::int64_t kMostChannels = 4096;
+
+// The product of one pair of points: patches of the block that use it, and where their rows lie.
+struct Slot {
+  std::int64_t rows;
+  float *x, *dy;
+};
+
+class Pass {
+ public:
+  Pass(const WinogradWeightGradientBlocking& blocking, const Conv2dDims& dims, const float* x,
+       const float* dy, float* points, float* sums)
+      : b_(blocking),
+        d_(dims),
+        x_(x),
+        dy_(dy),
+        points_(points),
+        sums_(sums),
+        patches_(winograd_patches(b_.patches, dims.batch)),
+        rows_(patches_.size()),
+        slots_(std::size_t(b_.patches.slot_count)) {}
+
+  const std::vector<WinogradPatch>& patches() const { return patches_; }
+
+  // Finds place for the transformed patches [begin, end) of a block.
+  void place(std::size_t begin, std::size_t end) {
+    for (Slot& s : slots_) s.rows = 0;
+    for (std::size_t t = begin; t < end; ++t) {
+      // Its rows in the products: how many patches came before.
+      auto& rows = rows_[t];
+      int pair = 0;
+      for_each_slot(patches_[t], [&](Slot& s) { rows[std::size_t(pair++)] = std::int32_t(s.rows++); });
+    }
+    float* at = points_;
+    for (Slot& s : slots_) {
+      s.x = at, at += s.rows * b_.row_floats();
+      s.dy = at, at += s.rows * b_.column_floats();
+    }
+  }
+
+  void transform(std::size_t t) {
+    const WinogradPatch& p = patches_[t];
+    const float* pixels[kMostPairs];
+    float *x_points[kMostPairs], *dy_points[kMostPairs];
+    int pair = 0, count = 0;
+    for_each_slot(p, [&](const Slot& s) {
+      const std::int64_t row = rows_[t][std::size_t(pair)];
+      x_points[pair] = s.x + row * b_.row_floats();
+      dy_points[pair++] = s.dy + row * b_.column_floats();
+    });
+    for (int i = 0; i < wino::ins(p.scheme_h); ++i)
+      for (int j = 0; j < wino::ins(p.scheme_w); ++j) {
+        const std::int64_t h = p.h + (i + wino::first_in(p.scheme_h)) * d_.rate.h;
+        const std::int64_t w = p.w + (j + wino::first_in(p.scheme_w)) * d_.rate.w;
+        const bool outside = h < 0 || h >= d_.in_h || w < 0 || w >= d_.in_w;
+        pixels[count++] = outside ? kZeros : x_ + ((p.image * d_.in_h + h) * d_.in_w + w) * b_.rows;
+      }
+    simd::winograd_input({p.scheme_h, p.scheme_w, pixels, x_points, simd::kChunk, b_.rows});
+    count = 0;
+    for (int i = 0; i < wino::outs(p.scheme_h); ++i)
+      for (int j = 0; j < wino::outs(p.scheme_w); ++j)
+        pixels[count++] =
+            dy_ + ((p.image * d_.in_h + p.h + i * d_.rate.h) * d_.in_w + p.w + j * d_.rate.w) * b_.columns;
+    simd::winograd_output_gradient({p.scheme_h, p.scheme_w, pixels, dy_points, simd::kChunk, b_.columns});
+  }
+
+  std::int64_t items() const { return std::int64_t(slots_.size()) * item_groups(); }
+  double cost(std::int64_t item) const { return double(slots_[std::size_t(item / item_groups())].rows); }
+
+  // Adds the products of one pair of points, for some tiles of rows. `scratch` takes the packed factors.
+  void multiply(std::int64_t item, bool add, float* scratch) const {
+    const std::int64_t slot = item / item_groups(), first = item % item_groups() * b_.block_tiles;
+    const std::int64_t tiles = std::min(b_.block_tiles, b_.tiles - first);
+    const Slot& s = slots_[std::size_t(slot)];
+    float* sums = sums_ + slot * b_.sums_size();
+    if (s.rows == 0) {
+      if (!add)
+        std::fill_n(sums + first * b_.panels * b_.tile_floats(), tiles * b_.panels * b_.tile_floats(), 0.0f);
+      return;
+    }
+    const int piece = simd::interleave(b_.tile.rows), wide = b_.tile.columns;
+    const std::int64_t row = first * b_.tile_rows, rows = std::min(tiles * b_.tile_rows, b_.rows - row);
+    // A few lines between pieces: at a stride of a power of two they would share a set of the cache.
+    const std::int64_t a_stride = s.rows * piece + 3 * simd::kChunk,
+                       b_stride = s.rows * wide + 5 * simd::kChunk;
+    float *a = scratch, *panels = scratch + tiles * a_stride;
+    simd::pack_pieces(s.x + row, s.x + s.rows * b_.row_floats(), s.rows, b_.row_floats(), rows,
+                      int(b_.tile_rows), piece, a_stride, a);
+    // Whole panels, however few columns the last one needs: sums of the others are never read.
+    simd::pack_pieces(s.dy, s.dy + s.rows * b_.column_floats(), s.rows, b_.column_floats(), b_.columns, wide,
+                      wide, b_stride, panels);
+    const std::int64_t chunks = std::max<std::int64_t>(1, s.rows / simd::kChunk);
+    for (std::int64_t p = 0; p < b_.panels; ++p)
+      for (std::int64_t i = 0; i < tiles; ++i) {
+        simd::TileArgs args;
+        args.layout = simd::TileLayout::interleaved;
+        args.rows = int(std::min(b_.tile_rows, rows - i * b_.tile_rows));
+        args.columns = wide;
+        args.depth = s.rows;
+        args.a = a + i * a_stride;
+        args.b = panels + p * b_stride;
+        args.sums = sums + ((first + i) * b_.panels + p) * b_.tile_floats();
+        args.add = add;
+        args.next_lines = (s.rows * wide / 16 + tiles * chunks - 1) / (tiles * chunks);
+        args.next_b = panels + (p + 1) * b_stride + i * args.next_lines * chunks * 16;
+        simd::gemm_tile(args);
+      }
+  }
+
+ private:
+  std::int64_t item_groups() const { return (b_.tiles + b_.block_tiles - 1) / b_.block_tiles; }
+
+  template <class F>
+  void for_each_slot(const WinogradPatch& p, const F& f) {
+    for (int i = 0; i < wino::points(p.scheme_h); ++i)
+      for (int j = 0; j < wino::points(p.scheme_w); ++j)
+        f(slots_[std::size_t(b_.patches.slots[std::size_t(wino::row_of_g(p.scheme_h, i) * wino::kRowsOfG +
+                                                          wino::row_of_g(p.scheme_w, j))])]);
+  }
+
+  const WinogradWeightGradientBlocking& b_;
+  const Conv2dDims& d_;
+  const float *x_, *dy_;
+  float *points_, *sums_;
+  std::vector<WinogradPatch> patches_;
+  std::vector<std::array<std::int32_t, kMostPairs>> rows_;
+  std::vector<Slot> slots_;
+};
+
+// Parts of nearly equal cost: calls f(item) for each item of the part.
+template <class Cost, class F>
+void for_part(std::int64_t items, std::int64_t part, std::int64_t parts, const Cost& cost, const F& f) {
+  double all = 0, before = 0;
+  for (std::int64_t i = 0; i < items; ++i) all += cost(i);
+  for (std::int64_t i = 0; i < items; ++i) {
+    const double middle = before + cost(i) / 2;
+    before += cost(i);
+    if (std::min(parts - 1, std::int64_t(middle * double(parts) / all)) == part) f(i);
+  }
+}
+
+}  // namespace
+
+bool takes_winograd_weight_gradient(const Conv2dDims& d) {
+  constexpr double kTransform = 25, kSum = 15,
+                   kWeight = 30;  // in products: of a point, a block's sum, a weight
+  if (!winograd_applies(d) || d.exact || d.batch == 0) return false;
+  if (std::max(d.in_channels, d.out_channels) > kMostChannels) return false;
+  const WinogradWeightGradientBlocking b(d);
+  const double cost =
+      double(b.patches.points) * (1 + kTransform / double(b.rows) + kTransform / double(b.columns)) +
+      b.patches.slot_count * (kWeight + kSum * double(b.blocks));
+  return 1.2 * cost < winograd_direct_cost(d);
+}
+
+WinogradWeightGradientBlocking::WinogradWeightGradientBlocking(const Conv2dDims& d)
+    : patches(Gather::forward, d), tile(patches.tile), rows(d.in_channels), columns(d.out_channels) {
+  tiles = (rows + tile.rows - 1) / tile.rows;
+  tile_rows = (rows + tiles - 1) / tiles;
+  tiles = (rows + tile_rows - 1) / tile_rows;
+  panels = (columns + tile.columns - 1) / tile.columns;
+  const std::int64_t groups = (tiles + kBlockTiles - 1) / kBlockTiles;
+  block_tiles = (tiles + groups - 1) / groups;
+  const std::int64_t most = std::max<std::int64_t>(kBlockFloats / (row_floats() + column_floats()), 1024);
+  blocks = std::max<std::int64_t>(1, (patches.points + most - 1) / most);
+  block_points = (patches.points + blocks - 1) / blocks;
+}
+
+// A block takes at most one patch (36 pairs of points) more than its share.
+std::int64_t WinogradWeightGradientBlocking::points_size() const {
+  return (block_points + kMostPairs) * (row_floats() + column_floats());
+}
+// A patch uses a pair of points at most once.
+std::int64_t WinogradWeightGradientBlocking::most_rows() const {
+  const auto least = [](const std::vector<WinogradBlocking::Segment>& axis) {
+    int points = wino::kMostIns;
+    for (const auto& s : axis) points = std::min(points, wino::points(s.scheme));
+    return points;
+  };
+  return (block_points + kMostPairs) / (least(patches.rows_of_map) * least(patches.columns_of_map));
+}
+std::int64_t WinogradWeightGradientBlocking::scratch_size() const {
+  const std::int64_t gradient = 9 * tile_floats();
+  const std::int64_t factors = block_tiles * (most_rows() * simd::interleave(tile.rows) + 3 * simd::kChunk) +
+                               panels * (most_rows() * tile.columns + 5 * simd::kChunk);
+  return std::max(gradient, factors);
+}
+
+std::int64_t winograd_weight_gradient_workspace_size(const WinogradWeightGradientBlocking& b) {
+  return b.points_size() + b.patches.slot_count * b.sums_size() + threads() * b.scratch_size();
+}
+
+void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Conv2dDims& dims,
+                              Span<const float> x, Span<const float> dy, Span<float> workspace,
+                              Span<float> dweight) {
+  float* const sums = workspace.data() + b.points_size();
+  float* const scratch = sums + b.patches.slot_count * b.sums_size();
+  const std::int64_t parts =
+      std::min<std::int64_t>(threads(), (workspace.end() - scratch) / b.scratch_size());
+  Pass pass(b, dims, x.data(), dy.data(), workspace.data(), sums);
+  const auto& patches = pass.patches();
+  bool add = false;
+  for (std::size_t begin = 0, end; begin < patches.size(); begin = end, add = true) {
+    std::int64_t used = 0;
+    for (end = begin; end < patches.size() && used < b.block_points; ++end) used += patches[end].pairs;
+    pass.place(begin, end);
+    parallel_for(std::int64_t(end - begin), [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t t = first; t < last; ++t) pass.transform(begin + std::size_t(t));
+    });
+    parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
+      for (std::int64_t part = first; part < last; ++part)
+        for_part(
+            pass.items(), part, parts, [&](std::int64_t i) { return pass.cost(i); },
+            [&](std::int64_t i) { pass.multiply(i, add, scratch + part * b.scratch_size()); });
+    });
+  }
+  const std::vector<float> factors = winograd_factors(b.patches);
+  parallel_for(b.tiles * b.panels, [&](std::int64_t first, std::int64_t last) {
+    alignas(64) float taps[9 * simd::kMostTileRows * 32];
+    for (std::int64_t i = first; i < last; ++i) {
+      const std::int64_t row = i / b.panels * b.tile_rows, column = i % b.panels * b.tile.columns;
+      const std::int64_t rows = std::min(b.tile_rows, b.rows - row);
+      const std::int64_t columns = std::min<std::int64_t>(b.tile.columns, b.columns - column);
+      const std::int64_t count = rows * b.tile.columns;
+      simd::winograd_weight_gradient(sums + i * b.tile_floats(), b.sums_size(), factors.data(),
+                                     b.patches.slot_count, count, taps);
+      for (int t = 0; t < 9; ++t)
+        for (std::int64_t r = 0; r < rows; ++r)
+          std::copy_n(taps + t * count + r * b.tile.columns, columns,
+                      dweight.data() + (t * b.rows + row + r) * b.columns + column);
+    }
+  });
+}
+
+}  // namespace atrous::kernels
