@@ -19,7 +19,8 @@ namespace {
 
 constexpr std::size_t kAlign = 64;
 constexpr std::size_t kHugePage = std::size_t(2) << 20;
-constexpr std::size_t kGuard = 64;  // bytes before and behind a checked block
+constexpr std::size_t kAddresses = std::size_t(1) << 47;  // of a process: no system has more to give
+constexpr std::size_t kGuard = 64;                        // bytes before and behind a checked block
 constexpr unsigned char kPattern = 0xff;
 
 std::size_t round_up(std::size_t n, std::size_t to) { return (n + to - 1) / to * to; }
@@ -43,8 +44,7 @@ class CpuAllocator {
  public:
   void* allocate(std::size_t bytes) {
     const std::lock_guard lock(mutex_);
-    ATROUS_CHECK(MemoryError, bytes < (std::size_t(1) << 62), "memory", "a block of ", bytes,
-                 " bytes was asked for");
+    ATROUS_CHECK(MemoryError, bytes < kAddresses, "memory", "a block of ", bytes, " bytes was asked for");
     const bool checked = checks_;
     const std::size_t size = size_class(bytes + (checked ? 2 * kGuard : 0));
     auto* block = static_cast<unsigned char*>(take(size));
