@@ -8,9 +8,9 @@
 
 // Depthwise convolution: every input channel has filters of its own, `multiplier` of them, and channels are
 // never mixed. Output channel k is made from input channel k / multiplier. Little arithmetic for each byte
-// read, so its speed is that of memory: single precision with 3x3 taps takes the kernels of
-// depthwise_conv2d_simd.h, which read every input once for several outputs, everything else the plain loops
-// of depthwise_conv2d_body.h. The bias has the gradient of conv2d's (conv2d_backward_bias).
+// read, so its speed is that of memory: floats with multiplier 1 and 16 channels or more take
+// depthwise_conv2d_fast.h, which reads an input once for several outputs, everything else the plain loops of
+// depthwise_conv2d_body.h. The bias has the gradient of conv2d's (conv2d_backward_bias).
 
 namespace atrous::kernels {
 

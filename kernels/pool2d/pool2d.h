@@ -6,6 +6,7 @@
 #include "atrous/kernels/window.h"
 
 // Pooling: each channel of an output pixel is the maximum or the mean of that channel under a window.
+// Floats with 16 channels or more take pool2d_fast.h, everything else the plain loops of pool2d_body.h.
 
 namespace atrous::kernels {
 
