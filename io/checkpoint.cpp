@@ -106,7 +106,7 @@ bool take_color(const Json& value, Rgb& to) {
   return true;
 }
 
-bool take_preprocessing(const Json& value, CheckpointInfo::Preprocessing& to) {
+bool take_preprocessing(const Json& value, Preprocessing& to) {
   to.name = value.at("name").get<std::string>();
   return take_three(value.at("mean"), to.mean) && take_three(value.at("deviation"), to.deviation) &&
          take_three(value.at("pad_color"), to.pad_color) &&

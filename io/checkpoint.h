@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <map>
 #include <string>
@@ -8,6 +7,7 @@
 
 #include "atrous/core/tensor.h"
 #include "atrous/io/colormap.h"
+#include "atrous/io/preprocessing.h"
 
 // A trained model as one file: its weights, and all that is needed to run it without another flag: which
 // model, for how many classes, under which conventions, how images are prepared, what the classes are called.
@@ -18,13 +18,6 @@
 namespace atrous::io {
 
 struct CheckpointInfo {
-  /// What happens to an image before the network: y = (x - mean) / deviation for red, green, blue in 0..255.
-  struct Preprocessing {
-    std::string name;
-    std::array<double, 3> mean{127.5, 127.5, 127.5}, deviation{127.5, 127.5, 127.5};
-    std::array<double, 3> pad_color{127.5, 127.5, 127.5};  ///< of pixels added to reach a size, in 0..255
-    bool operator==(const Preprocessing&) const = default;
-  };
   /// Constants of the batch norms: epsilon is added to the variance; running = decay * running + (1 - decay)
   /// * batch.
   struct BatchNorm {

@@ -1,11 +1,11 @@
 #pragma once
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <string_view>
 #include <vector>
 
+#include "atrous/io/preprocessing.h"
 #include "atrous/layers/batch_norm.h"
 
 // Published DeepLabs differ in choices that their weight files do not record: padding, resizing,
@@ -15,12 +15,7 @@
 
 namespace atrous::models {
 
-/// What happens to an image before the network: y = (x - mean) / deviation for each channel, x in 0..255.
-struct Preprocessing {
-  std::string name;
-  std::array<double, 3> mean, deviation;  ///< red, green, blue
-  std::array<double, 3> pad_color;       ///< in 0..255, of pixels added at the bottom and right
-};
+using io::Preprocessing;
 
 /// How MobileNet's channel counts follow the width multiplier: to the nearest multiple of `divisor`, at least
 /// `minimum`, a step up where that loses more than a tenth. TensorFlow's DeepLab uses {1, 1} for widths other

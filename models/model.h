@@ -23,7 +23,7 @@ class Model : public layers::Layer {
  public:
   Model(ModelConfig config, std::unique_ptr<Backbone> backbone, std::unique_ptr<Head> head);
 
-  /// Images [N, H, W, 3], preprocessed (models/preprocess.h), to logits [N, h, w, classes] at the head's
+  /// Images [N, H, W, 3], preprocessed (io/preprocessing.h), to logits [N, h, w, classes] at the head's
   /// resolution: the output stride for v3, stride 4 for v3+. Sizes k * output_stride + 1 keep the corners of
   /// image and logits on each other; other sizes work with an offset below a stride.
   Variable forward(const Variable& image) override;

@@ -8,7 +8,7 @@
 #include "atrous/autograd/softmax.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
-#include "atrous/models/preprocess.h"
+#include "atrous/models/pad_image.h"
 
 namespace atrous::models {
 namespace {

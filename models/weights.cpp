@@ -114,8 +114,7 @@ io::CheckpointInfo checkpoint_info(const Model& model, const io::Colormap& class
   info.classes = config.classes;
   info.width = config.width;
   info.output_stride = config.output_stride;
-  info.preprocessing = {
-      .name = how.name, .mean = how.mean, .deviation = how.deviation, .pad_color = how.pad_color};
+  info.preprocessing = how;
   info.batch_norm["backbone"] = constants(model.backbone().batch_norm());
   info.batch_norm["head"] = constants(model.convention().head_batch_norm);
   info.colormap = classes;

@@ -5,7 +5,7 @@
 
 #include "atrous/core/error.h"
 #include "atrous/core/random.h"
-#include "atrous/models/preprocess.h"
+#include "atrous/models/pad_image.h"
 #include "atrous/models/registry.h"
 #include "tests/support/catch.h"
 

@@ -1,23 +1,11 @@
-#include "atrous/models/preprocess.h"
+#include "atrous/models/pad_image.h"
 
 #include <algorithm>
 
 #include "atrous/core/error.h"
-#include "atrous/core/parallel.h"
 
 namespace atrous::models {
 namespace {
-
-// `values` [.., 3] to (x - mean) / deviation.
-template <class T>
-void normalise(Span<const T> values, const Preprocessing& how, Span<float> out) {
-  parallel_for(values.size() / 3, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i)
-      for (std::int64_t c = 0; c < 3; ++c)
-        out[3 * i + c] =
-            float((double(values[3 * i + c]) - how.mean[std::size_t(c)]) / how.deviation[std::size_t(c)]);
-  });
-}
 
 void check_image(const Tensor& image, const char* op) {
   ATROUS_CHECK(ShapeError, image.rank() == 4 && image.dim(3) == 3, op, "images are [N, H, W, 3], not ",
@@ -25,16 +13,6 @@ void check_image(const Tensor& image, const char* op) {
 }
 
 }  // namespace
-
-Tensor preprocess(const Tensor& image, const Preprocessing& how) {
-  check_image(image, "preprocess");
-  Tensor y = Tensor::empty(image.shape());
-  if (image.dtype() == Dtype::u8)
-    normalise<std::uint8_t>(image.span<std::uint8_t>(), how, y.span<float>());
-  else
-    normalise<float>(image.span<float>(), how, y.span<float>());
-  return y;
-}
 
 std::int64_t padded_size(std::int64_t size, std::int64_t output_stride) {
   ATROUS_CHECK(ShapeError, size >= 1, "pad_image", "an image side of ", size, " pixels");

@@ -7,12 +7,6 @@
 
 namespace atrous::models {
 
-/// Images in 0..255 as a network takes them: y = (x - mean) / deviation for each channel.
-///   image    [N, H, W, 3], u8, or f32 in 0..255
-///   returns  [N, H, W, 3], f32
-/// Throws ShapeError for another shape, DtypeError for another type.
-Tensor preprocess(const Tensor& image, const Preprocessing& how);
-
 /// The smallest size of the form k * output_stride + 1 that holds `size` pixels: the corners of the image and
 /// of the feature grid lie on each other.
 std::int64_t padded_size(std::int64_t size, std::int64_t output_stride);
