@@ -1,0 +1,292 @@
+#include "bench/support/operation.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "atrous/autograd/batch_norm.h"
+#include "atrous/autograd/conv2d.h"
+#include "atrous/autograd/conv_transpose2d.h"
+#include "atrous/autograd/depthwise_conv2d.h"
+#include "atrous/autograd/gradcheck.h"
+#include "atrous/autograd/graph.h"
+#include "atrous/autograd/resize.h"
+#include "atrous/autograd/separable_conv2d.h"
+#include "atrous/autograd/softmax.h"
+#include "atrous/core/error.h"
+#include "atrous/core/random.h"
+
+namespace atrous::bench {
+namespace {
+
+using I = std::int64_t;
+
+Variable random_leaf(const Shape& shape, std::uint64_t stream) {
+  Random random(2026, stream);
+  Tensor t = Tensor::empty(shape);
+  for (float& v : t.span<float>()) v = float(random.uniform(-1, 1));
+  return Variable(t, true);
+}
+
+Tensor random_labels(const Shape& shape, I classes) {
+  Random random(2026, 99);
+  Tensor t = Tensor::empty(shape, Dtype::u8);
+  for (std::uint8_t& v : t.span<std::uint8_t>())
+    v = random.below(50) == 0 ? 255 : std::uint8_t(random.below(classes));
+  return t;
+}
+
+const float* values(const Variable& v) { return std::as_const(v).value().span<float>().data(); }
+double bytes_of(const Variable& v) { return double(v.value().bytes()); }
+
+// x[n, h, w, c], zero outside of the image
+struct Image {
+  const float* data;
+  I height, width, channels;
+  double at(I n, I h, I w, I c) const {
+    if (h < 0 || h >= height || w < 0 || w >= width) return 0;
+    return data[((n * height + h) * width + w) * channels + c];
+  }
+};
+
+struct Index {
+  I n, h, w, c;
+};
+Index split(I i, I height, I width, I channels) {
+  return {i / (height * width * channels), i / (width * channels) % height, i / channels % width,
+          i % channels};
+}
+
+Operation convolution(const Layer& l, I batch) {
+  const I pad = l.rate * (l.taps - 1) / 2;
+  const Conv2dOptions options{.stride = l.stride, .padding = pad, .rate = l.rate};
+  const I out_h = (l.h + 2 * pad - l.rate * (l.taps - 1) - 1) / l.stride + 1;
+  const I out_w = (l.w + 2 * pad - l.rate * (l.taps - 1) - 1) / l.stride + 1;
+  const double pixels = double(batch * out_h * out_w);
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+
+  // The sum over the window for one output pixel and one input channel.
+  const auto window = [=](const float* w, I n, I oh, I ow, I c, I stride_c, I k) {
+    double sum = 0;
+    for (I r = 0; r < l.taps; ++r)
+      for (I s = 0; s < l.taps; ++s)
+        sum += x.at(n, oh * l.stride + r * l.rate - pad, ow * l.stride + s * l.rate - pad, c) *
+               w[((r * l.taps + s) * l.channels + c) * stride_c + k];
+    return sum;
+  };
+
+  if (l.kind == Kind::conv) {
+    op.inputs.push_back(random_leaf({l.taps, l.taps, l.channels, l.filters}, 2));
+    op.call = [=](const auto& in) { return conv2d(in[0], in[1], {}, options); };
+    op.flops = 2 * pixels * double(l.taps * l.taps * l.channels * l.filters);
+    op.reference = [=, w = values(op.inputs[1])](I i) {
+      const auto [n, oh, ow, k] = split(i, out_h, out_w, l.filters);
+      double sum = 0;
+      for (I c = 0; c < l.channels; ++c) sum += window(w, n, oh, ow, c, l.filters, k);
+      return sum;
+    };
+  } else {
+    op.inputs.push_back(random_leaf({l.taps, l.taps, l.channels, 1}, 2));
+    op.flops = 2 * pixels * double(l.taps * l.taps * l.channels);
+    if (l.kind == Kind::depthwise) {
+      op.call = [=](const auto& in) { return depthwise_conv2d(in[0], in[1], {}, options); };
+      op.reference = [=, w = values(op.inputs[1])](I i) {
+        const auto [n, oh, ow, c] = split(i, out_h, out_w, l.channels);
+        return window(w, n, oh, ow, c, 1, 0);
+      };
+    } else {
+      op.inputs.push_back(random_leaf({1, 1, l.channels, l.filters}, 3));
+      op.call = [=](const auto& in) { return separable_conv2d(in[0], in[1], in[2], {}, options); };
+      op.flops += 2 * pixels * double(l.channels * l.filters);
+      op.reference = [=, w = values(op.inputs[1]), p = values(op.inputs[2])](I i) {
+        const auto [n, oh, ow, k] = split(i, out_h, out_w, l.filters);
+        double sum = 0;
+        for (I c = 0; c < l.channels; ++c) sum += window(w, n, oh, ow, c, 1, 0) * p[c * l.filters + k];
+        return sum;
+      };
+    }
+  }
+  const I out_channels = l.kind == Kind::depthwise ? l.channels : l.filters;
+  op.bytes = 4 * pixels * double(out_channels);
+  return op;
+}
+
+Operation transposed(const Layer& l, I batch) {
+  const I pad = (l.taps - l.stride) / 2;
+  const I out_h = (l.h - 1) * l.stride - 2 * pad + l.taps, out_w = (l.w - 1) * l.stride - 2 * pad + l.taps;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1),
+               random_leaf({l.taps, l.taps, l.filters, l.channels}, 2)};
+  op.call = [=](const auto& in) {
+    return conv_transpose2d(in[0], in[1], {}, {.stride = l.stride, .padding = pad});
+  };
+  op.flops = 2 * double(batch * l.h * l.w) * double(l.taps * l.taps * l.channels * l.filters);
+  op.bytes = 4 * double(batch * out_h * out_w * l.filters);
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+  op.reference = [=, w = values(op.inputs[1])](I i) {
+    const auto [n, oh, ow, k] = split(i, out_h, out_w, l.filters);
+    double sum = 0;
+    for (I r = 0; r < l.taps; ++r)
+      for (I s = 0; s < l.taps; ++s) {
+        const I ih = oh + pad - r, iw = ow + pad - s;
+        if (ih % l.stride || iw % l.stride) continue;
+        for (I c = 0; c < l.channels; ++c)
+          sum += x.at(n, ih / l.stride, iw / l.stride, c) *
+                 w[((r * l.taps + s) * l.filters + k) * l.channels + c];
+      }
+    return sum;
+  };
+  return op;
+}
+
+Operation bilinear(const Layer& l, I batch) {
+  const I side = l.stride;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  op.call = [=](const auto& in) {
+    return resize_bilinear(in[0], {.out_h = side, .out_w = side, .align_corners = true});
+  };
+  op.flops = 6 * double(batch * side * side * l.channels);
+  op.bytes = 4 * double(batch * side * side * l.channels);
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+  op.reference = [=](I i) {
+    const auto [n, oh, ow, c] = split(i, side, side, l.channels);
+    const double y = double(oh) * double(l.h - 1) / double(side - 1),
+                 z = double(ow) * double(l.w - 1) / double(side - 1);
+    const I top = std::min(I(y), l.h - 2), left = std::min(I(z), l.w - 2);
+    const double down = y - double(top), right = z - double(left);
+    return (1 - down) * ((1 - right) * x.at(n, top, left, c) + right * x.at(n, top, left + 1, c)) +
+           down * ((1 - right) * x.at(n, top + 1, left, c) + right * x.at(n, top + 1, left + 1, c));
+  };
+  return op;
+}
+
+Operation normalisation(const Layer& l, I batch) {
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1), random_leaf({l.channels}, 2),
+               random_leaf({l.channels}, 3)};
+  op.call = [=](const auto& in) {
+    Tensor mean = Tensor::zeros({l.channels}, in[0].dtype()),
+           var = Tensor::full({l.channels}, 1, in[0].dtype());
+    return batch_norm(in[0], in[1], in[2], mean, var,
+                      {.mode = BatchNormMode::training, .epsilon = 1e-5, .decay = 0.9});
+  };
+  const I pixels = batch * l.h * l.w;
+  op.flops = 8 * double(pixels * l.channels);
+  op.bytes = 4 * double(pixels * l.channels);
+  op.reference = [=, x = values(op.inputs[0]), gamma = values(op.inputs[1]),
+                  beta = values(op.inputs[2])](I i) {
+    const I c = i % l.channels;
+    double mean = 0, var = 0;
+    for (I p = 0; p < pixels; ++p) mean += x[p * l.channels + c];
+    mean /= double(pixels);
+    for (I p = 0; p < pixels; ++p) var += std::pow(x[p * l.channels + c] - mean, 2);
+    var /= double(pixels);
+    return gamma[c] * (x[i] - mean) / std::sqrt(var + 1e-5) + beta[c];
+  };
+  return op;
+}
+
+Operation cross_entropy(const Layer& l, I batch) {
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  const Tensor labels = random_labels({batch, l.h, l.w}, l.channels);
+  op.call = [=](const auto& in) { return softmax_cross_entropy(in[0], labels, {.ignore_label = 255}); };
+  const I pixels = batch * l.h * l.w;
+  op.flops = 10 * double(pixels * l.channels);
+  op.bytes = double(pixels);  // the labels; the logits are added below, and the loss is one number
+  op.reference = [=, x = values(op.inputs[0])](I) {
+    const Span<const std::uint8_t> label = std::as_const(labels).span<std::uint8_t>();
+    double sum = 0;
+    I valid = 0;
+    for (I p = 0; p < pixels; ++p) {
+      if (label[p] == 255) continue;
+      double total = 0;
+      for (I c = 0; c < l.channels; ++c) total += std::exp(double(x[p * l.channels + c]));
+      sum += std::log(total) - x[p * l.channels + label[p]];
+      ++valid;
+    }
+    return sum / double(valid);
+  };
+  return op;
+}
+
+double largest(const Tensor& t) {
+  double m = 0;
+  for (const float v : t.span<float>()) m = std::max(m, double(std::abs(v)));
+  return m;
+}
+
+std::vector<Tensor> gradients(const Operation& op, Dtype dtype) {
+  std::vector<Variable> inputs;
+  for (const Variable& v : op.inputs) inputs.emplace_back(v.value().to(dtype), true);
+  const Variable y = op.call(inputs);
+  Random random(3);
+  Tensor seed = Tensor::empty(y.shape());
+  for (float& v : seed.span<float>()) v = float(random.uniform(-1, 1));
+  y.backward(seed.to(dtype));
+  std::vector<Tensor> result;
+  for (const Variable& v : inputs) result.push_back(v.grad().to(Dtype::f32));
+  return result;
+}
+
+}  // namespace
+
+Operation make_operation(const Layer& layer, std::int64_t batch) {
+  Operation op = [&] {
+    switch (layer.kind) {
+      case Kind::conv:
+      case Kind::depthwise:
+      case Kind::separable:
+        return convolution(layer, batch);
+      case Kind::transposed:
+        return transposed(layer, batch);
+      case Kind::bilinear:
+        return bilinear(layer, batch);
+      case Kind::batch_norm:
+        return normalisation(layer, batch);
+      case Kind::cross_entropy:
+        return cross_entropy(layer, batch);
+    }
+    fail<ValueError>("bench", "unknown kind of layer");
+  }();
+  op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::cross_entropy;
+  for (const Variable& v : op.inputs) op.bytes += bytes_of(v);
+  return op;
+}
+
+void check_operation(const std::string& name, const Operation& op) {
+  Tensor y;
+  {
+    const NoGrad no_grad;
+    y = op.call(op.inputs).value();
+  }
+  const Span<const float> got = std::as_const(y).span<float>();
+  const double scale = std::max(largest(y), 1e-6);
+  const I samples = std::min<I>(y.numel(), 200);
+  for (I k = 0; k < samples; ++k) {
+    const I i = k * (y.numel() - 1) / std::max<I>(samples - 1, 1);
+    const double want = op.reference(i);
+    ATROUS_CHECK(Error, std::abs(got[i] - want) <= 2e-5 * scale, name, "element ", i, " of the result is ",
+                 got[i], ", the formula says ", want);
+  }
+  if (op.linear) {
+    for (std::size_t k = 0; k < op.inputs.size(); ++k) {
+      const CheckResult result = adjoint_check(op.call, op.inputs, int(k));
+      ATROUS_CHECK(Error, result.passed, name, "gradient of input ", k, ": ", result.message);
+    }
+    return;
+  }
+  const auto floats = gradients(op, Dtype::f32), doubles = gradients(op, Dtype::f64);
+  for (std::size_t k = 0; k < floats.size(); ++k) {
+    const double bound = 2e-5 * std::max(largest(doubles[k]), 1e-12);
+    const Span<const float> f = std::as_const(floats[k]).span<float>(),
+                            d = std::as_const(doubles[k]).span<float>();
+    for (I i = 0; i < f.size(); ++i)
+      ATROUS_CHECK(Error, std::abs(f[i] - d[i]) <= bound, name, "gradient of input ", k, ", entry ", i, ": ",
+                   f[i], " in float, ", d[i], " in double");
+  }
+}
+
+}  // namespace atrous::bench
