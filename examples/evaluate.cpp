@@ -1,0 +1,51 @@
+#include <iostream>
+
+#include "atrous/io/dataset.h"
+#include "atrous/io/file.h"
+#include "examples/support/evaluation.h"
+#include "examples/support/segmenter.h"
+
+// evaluate: scores of trained weights on a data set, from one confusion matrix at full resolution.
+
+using namespace atrous;
+using namespace atrous::examples;
+
+namespace {
+
+struct Flags {
+  CommonFlags common;
+  SegmentFlags segment;
+  std::string data = "synthetic", split = "val";
+};
+
+void evaluate_all(const Flags& flags) {
+  flags.common.apply();
+  Segmenter segmenter(flags.segment);
+  const std::int64_t classes = segmenter.model().config().classes;
+  const auto dataset =
+      io::make_dataset(flags.data, io::split_from_name(flags.split),
+                       {.classes = classes, .ignore_label = parse_ignore_label(flags.common.ignore_label)});
+  const auto confusion =
+      evaluate(*dataset, classes, [&](const Tensor& image) { return segmenter.labels(image); });
+  std::cout << metrics_table(confusion, segmenter.colormap())
+            << models::ConfusionMatrix::absent_class_policy() << '\n';
+  if (!flags.common.json.empty())
+    io::write_text(flags.common.json, metrics_json(confusion, segmenter.colormap()), "evaluate");
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Flags flags;
+  CLI::App app("Evaluates weights on a data set: mIoU, IoU by class, pixel accuracy.");
+  app.add_option("--data", flags.data,
+                 "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
+      ->capture_default_str();
+  app.add_option("--split", flags.split, "train or val")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"train", "val"}));
+  flags.segment.add_to(app);
+  flags.common.add_run(app);
+  flags.common.add_ignore_label(app);
+  return run(app, argc, argv, [&] { evaluate_all(flags); });
+}

@@ -1,0 +1,85 @@
+#include "examples/support/segmenter.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "atrous/autograd/graph.h"
+#include "atrous/core/error.h"
+#include "atrous/kernels/resize/resize.h"
+#include "atrous/models/weights.h"
+
+namespace atrous::examples {
+namespace {
+
+// Antialiased bilinear on bytes, rounded as image editors do.
+Tensor resize_image(const Tensor& image, std::int64_t h, std::int64_t w) {
+  const kernels::ResizeDims dims{image.dim(0), image.dim(1), image.dim(2), h, w, 3, false};
+  const Tensor from = image.to(Dtype::f32);
+  Tensor scratch = Tensor::empty({kernels::resize_antialias_workspace_size(dims)});
+  Tensor floats = Tensor::empty({image.dim(0), h, w, 3});
+  kernels::resize_antialias_forward<float>(from.stream(), dims, from.span<float>(), scratch.span<float>(),
+                                           floats.span<float>());
+  Tensor bytes = Tensor::empty(floats.shape(), Dtype::u8);
+  const Span<const float> f = std::as_const(floats).span<float>();
+  std::transform(f.begin(), f.end(), bytes.span<std::uint8_t>().begin(),
+                 [](float v) { return std::uint8_t(std::clamp(std::lround(v), 0L, 255L)); });
+  return bytes;
+}
+
+Tensor resize_labels(const Tensor& labels, std::int64_t h, std::int64_t w) {
+  const kernels::ResizeDims dims{labels.dim(0), labels.dim(1), labels.dim(2), h, w, 1, false};
+  Tensor result = Tensor::empty({labels.dim(0), h, w}, Dtype::u8);
+  kernels::resize_nearest<std::uint8_t>(labels.stream(), dims, labels.span<std::uint8_t>(),
+                                        result.span<std::uint8_t>());
+  return result;
+}
+
+}  // namespace
+
+void SegmentFlags::add_to(CLI::App& app) {
+  app.add_option("--weights", weights,
+                 "Checkpoint that `train` wrote: model, classes and preprocessing come with it")
+      ->required();
+  app.add_option("--model", model, "Refuse weights of any other model");
+  app.add_option("--scales", scales,
+                 "Test-time averaging: the network sees the image at each of these scales")
+      ->capture_default_str();
+  app.add_flag("--flip", flip, "and mirrored");
+  app.add_option("--resize", resize,
+                 "HxW: what the network sees, antialiased; labels come back to the image's size");
+}
+
+Segmenter::Segmenter(const SegmentFlags& flags) {
+  options_.scales = parse_numbers("--scales", flags.scales);
+  options_.flip = flags.flip;
+  if (!flags.resize.empty()) size_ = parse_size("--resize", flags.resize);
+  models::LoadedModel loaded = models::load_model(flags.weights);
+  model_ = std::move(loaded.model);
+  // Weights without names: VOC's colours for the usual 21 classes, VOC's rule for others.
+  colormap_ = loaded.info.colormap;
+  if (colormap_.size() == 0) {
+    const std::int64_t classes = model_->config().classes;
+    colormap_ = classes == io::voc_colormap().size() ? io::voc_colormap() : io::colormap(classes);
+  }
+  if (!flags.model.empty() && flags.model != model_->config().name)
+    throw UsageError("--model: " + flags.weights + " holds a " + model_->config().name + ", not a " +
+                     flags.model);
+}
+
+Tensor Segmenter::shrunk(const Tensor& image) const {
+  return size_ ? resize_image(image, size_->first, size_->second) : image;
+}
+
+Tensor Segmenter::labels(const Tensor& image) {
+  const Tensor found = models::segment(*model_, shrunk(image), options_);
+  return size_ ? resize_labels(found, image.dim(1), image.dim(2)) : found;
+}
+
+Tensor Segmenter::logits(const Tensor& input) {
+  const NoGrad no_grad;
+  return model_->forward(Variable(input)).value();
+}
+
+Tensor Segmenter::input(const Tensor& image) const { return models::prepare(*model_, shrunk(image)); }
+
+}  // namespace atrous::examples

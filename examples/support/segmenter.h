@@ -1,0 +1,51 @@
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "atrous/io/colormap.h"
+#include "atrous/models/segment.h"
+#include "examples/support/program.h"
+
+namespace atrous::examples {
+
+/// What `segment` and `evaluate` do with an image, and the flags that say how.
+struct SegmentFlags {
+  std::string weights;
+  std::string model;  // empty: what the weights say
+  std::string scales = "1";
+  bool flip = false;
+  std::string resize;  // "HxW" or empty
+
+  void add_to(CLI::App& app);
+};
+
+/// A trained model with its class names and colours, as a checkpoint holds them.
+class Segmenter {
+ public:
+  explicit Segmenter(const SegmentFlags& flags);
+
+  /// The class of every pixel: u8 [1, H, W] for an image u8 [1, H, W, 3]. With --resize the network sees the
+  /// image at that size (antialiased bilinear) and the labels come back to the image's (nearest).
+  Tensor labels(const Tensor& image);
+  /// Logits before the final resize, f32 [N, OH, OW, C], for network input f32 [N, H, W, 3] that is taken as
+  /// it is.
+  Tensor logits(const Tensor& input);
+  /// The network's input for an image: resized if asked for, preprocessed, padded.
+  Tensor input(const Tensor& image) const;
+
+  models::Model& model() { return *model_; }
+  const io::Colormap& colormap() const { return colormap_; }
+
+ private:
+  Tensor shrunk(const Tensor& image) const;
+
+  std::unique_ptr<models::Model> model_;
+  io::Colormap colormap_;
+  models::SegmentOptions options_;
+  std::optional<std::pair<std::int64_t, std::int64_t>> size_;
+};
+
+}  // namespace atrous::examples

@@ -1,0 +1,248 @@
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "atrous/io/colormap.h"
+#include "atrous/io/image.h"
+#include "atrous/io/label_png.h"
+#include "atrous/io/safetensors.h"
+#include "tests/support/catch.h"
+
+// The example programs as a user meets them: exit status, one sentence for each mistake, files that appear,
+// same bits after a break.
+
+namespace atrous {
+namespace {
+
+namespace fs = std::filesystem;
+
+struct Outcome {
+  int status = -1;
+  std::string out, err;
+  bool one_line() const { return !err.empty() && err.find('\n') == err.size() - 1; }
+};
+
+std::string slurp(const fs::path& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  return text.str();
+}
+
+// A folder that goes with the test.
+struct Scratch {
+  fs::path path = fs::temp_directory_path() / ("atrous_programs_" + std::to_string(getpid()));
+  Scratch() {
+    fs::remove_all(path);
+    fs::create_directories(path);
+  }
+  ~Scratch() { fs::remove_all(path); }
+  std::string operator/(const std::string& name) const { return (path / name).string(); }
+};
+
+Outcome run(const Scratch& scratch, const std::string& arguments) {
+  const std::string command = std::string(ATROUS_PROGRAMS) + "/" + arguments + " >" + (scratch / "out.txt") +
+                              " 2>" + (scratch / "err.txt");
+  const int status = std::system(command.c_str());
+  return {WIFEXITED(status) ? WEXITSTATUS(status) : -1, slurp(scratch / "out.txt"),
+          slurp(scratch / "err.txt")};
+}
+
+bool has(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+
+// Two training and one validation image of 40x48 with the given label everywhere.
+std::string folder_data(const Scratch& scratch, const std::string& name, std::uint8_t label) {
+  const fs::path root = scratch.path / name;
+  for (const char* part : {"train", "train_labels", "val", "val_labels"}) fs::create_directories(root / part);
+  Tensor image = Tensor::full({1, 40, 48, 3}, 90, Dtype::u8), labels = Tensor::zeros({1, 40, 48}, Dtype::u8);
+  for (std::int64_t i = 0; i < labels.numel(); ++i)
+    labels.span<std::uint8_t>()[i] = std::uint8_t(i % 48 / 12 % 2);
+  const Tensor filled = Tensor::full({1, 40, 48}, label, Dtype::u8);
+  for (const char* stem : {"a", "b"}) {
+    io::write_png((root / "train" / stem).string() + ".png", image);
+    io::write_label_png((root / "train_labels" / stem).string() + ".png", stem[0] == 'a' ? filled : labels,
+                        io::voc_colormap());
+  }
+  io::write_png((root / "val" / "c.png").string(), image);
+  io::write_label_png((root / "val_labels" / "c.png").string(), labels, io::voc_colormap());
+  return root.string();
+}
+
+const std::string kTiny = " --width 0.25 --crop 33 --batch 2 --steps 2 ";
+
+}  // namespace
+
+TEST_CASE("programs: --help ends with 0 and shows the flags of the contract", "[examples]") {
+  const Scratch scratch;
+  for (const auto& [program, flag] :
+       std::vector<std::pair<std::string, std::string>>{{"train", "--scale-range"},
+                                                        {"train", "--stop-after"},
+                                                        {"segment", "--logits"},
+                                                        {"evaluate", "--flip"}}) {
+    const Outcome o = run(scratch, program + " --help");
+    INFO(program << " " << o.err);
+    CHECK(o.status == 0);
+    CHECK(has(o.out, flag));
+    CHECK(o.err.empty());
+  }
+  const Outcome models = run(scratch, "train --list-models");
+  CHECK(models.status == 0);
+  CHECK(has(models.out, "deeplab_v3plus_mobilenet_v2\n"));
+}
+
+TEST_CASE("programs: a flag that makes no sense ends with 2 and one line", "[examples]") {
+  const Scratch scratch;
+  const std::string out = " --out " + (scratch / "run");
+  for (const auto& [arguments, word] : std::vector<std::pair<std::string, std::string>>{
+           {"train --data synthetic --classes 0" + out, "--classes"},
+           {"train --data synthetic --model deeplab_v9_resnet18" + out, "deeplab_v9_resnet18"},
+           {"train --data synthetic --batch 0" + out, "--batch"},
+           {"train --data synthetic --crop 0" + out, "--crop"},
+           {"train --data synthetic --lr -1" + out, "--lr"},
+           {"train --data synthetic --output-stride 7" + out, "--output-stride"},
+           {"train --data synthetic --scale-range 2,0.5" + out, "--scale-range"},
+           {"train --data nonsense:/x" + out, "nonsense"},
+           {"train --data synthetic --device cuda" + out, "--device"},
+           {"train --no-such-flag" + out, "--no-such-flag"},
+           {"segment --out " + (scratch / "s"), "--weights"},
+           {"evaluate --weights x --resize 5 --data synthetic", "--resize"}}) {
+    const Outcome o = run(scratch, arguments);
+    INFO(arguments << "\n" << o.err);
+    CHECK(o.status == 2);
+    CHECK(o.one_line());
+    CHECK(has(o.err, word));
+  }
+}
+
+TEST_CASE("programs: labels that cannot be right are refused before step 1, with file and value",
+          "[examples]") {
+  const Scratch scratch;
+  const std::string out = " --out " + (scratch / "run") + kTiny;
+
+  SECTION("label 30 of 21 classes") {
+    const Outcome o =
+        run(scratch, "train --data folder:" + folder_data(scratch, "d", 30) + " --classes 21" + out);
+    INFO(o.err);
+    CHECK(o.status == 1);
+    CHECK(o.one_line());
+    CHECK(has(o.err, "30"));
+    CHECK(has(o.err, "21"));
+    CHECK(has(o.err, "a.png"));
+  }
+  SECTION("a colour mask read as indices") {
+    const std::string data = folder_data(scratch, "d", 1);
+    io::write_png(data + "/train_labels/a.png", Tensor::full({1, 40, 48, 3}, 128, Dtype::u8));
+    const Outcome o = run(scratch, "train --data folder:" + data + " --classes 21" + out);
+    INFO(o.err);
+    CHECK(o.status == 1);
+    CHECK(o.one_line());
+    CHECK(has(o.err, "a.png"));
+    CHECK(has(o.err, "colour"));
+  }
+  SECTION("a missing pair") {
+    const std::string data = folder_data(scratch, "d", 1);
+    fs::remove(data + "/train_labels/b.png");
+    const Outcome o = run(scratch, "train --data folder:" + data + " --classes 21" + out);
+    INFO(o.err);
+    CHECK(o.status == 1);
+    CHECK(o.one_line());
+    CHECK(has(o.err, "b"));
+  }
+  SECTION("an all-255 label is allowed: a batch of it has loss 0 and leaves the weights finite") {
+    const std::string data = folder_data(scratch, "d", 255);
+    fs::remove(data + "/train/b.png");
+    fs::remove(data + "/train_labels/b.png");
+    const Outcome o = run(scratch, "train --data folder:" + data + " --classes 21" + out);
+    INFO(o.err << o.out);
+    CHECK(o.status == 0);
+    CHECK(has(o.out + o.err, "a"));
+    CHECK(has(slurp(scratch / "run/log.jsonl"), "\"loss\":0.0"));
+    for (const auto& [name, tensor] : io::read_safetensors(scratch / "run/checkpoint.safetensors").tensors) {
+      if (tensor.dtype() != Dtype::f32) continue;
+      INFO(name);
+      bool finite = true;
+      for (const float v : tensor.span<float>()) finite = finite && v - v == 0;
+      CHECK(finite);
+    }
+  }
+}
+
+TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples]") {
+  const Scratch scratch;
+  const std::string recipe =
+      "train --data synthetic --classes 4 --seed 5 --width 0.25 --crop 65 --batch 2 --steps 6 --threads 2 ";
+  const Outcome whole = run(scratch, recipe + "--out " + (scratch / "whole"));
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  for (const char* file : {"checkpoint.safetensors", "log.jsonl", "metrics.json", "report.html"})
+    CHECK(fs::file_size(scratch.path / "whole" / file) > 0);
+
+  SECTION("resumed training ends in the same bits, also with another number of threads") {
+    REQUIRE(run(scratch, recipe + "--stop-after 2 --out " + (scratch / "parts")).status == 0);
+    CHECK_FALSE(slurp(scratch / "parts/checkpoint.safetensors") ==
+                slurp(scratch / "whole/checkpoint.safetensors"));
+    REQUIRE(run(scratch, "train --threads 1 --stop-after 5 --resume " + (scratch / "parts")).status == 0);
+    const Outcome rest = run(scratch, "train --resume " + (scratch / "parts"));
+    INFO(rest.err);
+    REQUIRE(rest.status == 0);
+    CHECK(slurp(scratch / "parts/checkpoint.safetensors") == slurp(scratch / "whole/checkpoint.safetensors"));
+    CHECK(slurp(scratch / "parts/metrics.json") == slurp(scratch / "whole/metrics.json"));
+    const Outcome other = run(scratch, "train --lr 0.5 --resume " + (scratch / "parts"));
+    CHECK(other.status == 2);
+    CHECK(has(other.err, "--lr"));
+  }
+
+  const std::string weights = " --weights " + (scratch / "whole/checkpoint.safetensors");
+  SECTION("the checkpoint alone is enough to evaluate") {
+    const Outcome o = run(scratch, "evaluate --data synthetic" + weights + " --scales 0.75,1 --flip --json " +
+                                       (scratch / "e.json"));
+    INFO(o.err);
+    CHECK(o.status == 0);
+    CHECK(has(slurp(scratch / "e.json"), "\"miou\""));
+  }
+  SECTION("segment writes labels and an overlay of the image's size") {
+    Tensor image = Tensor::full({1, 50, 71, 3}, 77, Dtype::u8);
+    io::write_png(scratch / "photo.png", image);
+    const Outcome o =
+        run(scratch, "segment" + weights + " --out " + (scratch / "s") + " " + (scratch / "photo.png"));
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    CHECK(io::read_label_png(scratch / "s/photo_labels.png").shape() == Shape{1, 50, 71});
+    CHECK(io::read_image(scratch / "s/photo_overlay.png").shape() == Shape{1, 50, 71, 3});
+  }
+  SECTION("files that are broken get their sentence") {
+    const std::string out = " --out " + (scratch / "s") + " ";
+    std::ofstream(scratch / "empty.png").close();
+    const Outcome empty = run(scratch, "segment" + weights + out + (scratch / "empty.png"));
+    INFO(empty.err);
+    CHECK(empty.status == 1);
+    CHECK(empty.one_line());
+    CHECK(has(empty.err, "empty.png"));
+
+    // The signature and a header chunk of 60000 x 60000 pixels, and nothing else.
+    const std::string huge("\x89PNG\r\n\x1a\n\0\0\0\rIHDR\0\0\xea\x60\0\0\xea\x60\x08\x02\0\0\0\0\0\0\0", 33);
+    std::ofstream(scratch / "huge.png", std::ios::binary) << huge;
+    const Outcome big = run(scratch, "segment" + weights + out + (scratch / "huge.png"));
+    INFO(big.err);
+    CHECK(big.status == 1);
+    CHECK(big.one_line());
+    CHECK(has(big.err, "60000"));
+
+    const std::string bytes = slurp(scratch / "whole/checkpoint.safetensors");
+    std::ofstream(scratch / "cut.safetensors", std::ios::binary) << bytes.substr(0, bytes.size() - 100);
+    io::write_png(scratch / "photo.png", Tensor::full({1, 8, 8, 3}, 77, Dtype::u8));
+    const Outcome cut =
+        run(scratch, "segment --weights " + (scratch / "cut.safetensors") + out + (scratch / "photo.png"));
+    INFO(cut.err);
+    CHECK(cut.status == 1);
+    CHECK(cut.one_line());
+    CHECK(has(cut.err, "cut.safetensors"));
+  }
+}
+
+}  // namespace atrous
