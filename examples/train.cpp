@@ -18,6 +18,7 @@
 #include "examples/support/evaluation.h"
 #include "examples/support/progress.h"
 
+#include "examples/support/run_report.h"
 #include "examples/support/training.h"
 
 // train: fits a DeepLab to a data set, evaluates it, and leaves a checkpoint, a log, scores and a report in
@@ -170,7 +171,7 @@ class Run {
     io::write_text(options_.out + "/metrics.json", metrics_json(confusion, train_->colormap()), "train");
     if (!options_.common.json.empty())
       io::write_text(options_.common.json, metrics_json(confusion, train_->colormap()), "train");
-    // write_run_report(options_.out + "/report.html", options_, *model_, *train_, *val_, *log_, confusion);
+    write_run_report(options_.out + "/report.html", options_, *model_, *train_, *val_, *log_, confusion);
     std::printf("wrote %s/{checkpoint.safetensors,log.jsonl,metrics.json,report.html}; peak memory %.0f MB\n",
                 options_.out.c_str(), double(memory_stats().peak) / 1e6);
   }
