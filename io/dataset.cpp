@@ -23,7 +23,10 @@ std::int64_t fixed_classes(const char* name, std::int64_t has, std::int64_t aske
 }
 
 std::vector<std::int64_t> ignored(const DatasetOptions& options, std::vector<std::int64_t> own = {}) {
-  if (options.ignore_label) own.push_back(*options.ignore_label);
+  if (!options.ignore_label) return own;
+  ATROUS_CHECK(ValueError, *options.ignore_label >= 0 && *options.ignore_label <= 255, "dataset",
+               "the ignore label ", *options.ignore_label, " is none that a label file can hold (0 to 255)");
+  own.push_back(*options.ignore_label);
   return own;
 }
 
@@ -143,7 +146,8 @@ std::unique_ptr<Dataset> make_dataset(const std::string& spec, Split split, cons
     if (spec.substr(0, colon) != name) continue;
     ATROUS_CHECK(ValueError, colon != std::string::npos && colon + 1 < spec.size(), "dataset", "\"", spec,
                  "\": wanted ", name, ":DIR");
-    const std::string dir = spec.substr(colon + 1);
+    std::string dir = spec.substr(colon + 1);
+    while (dir.size() > 1 && dir.back() == '/') dir.pop_back();
     ATROUS_CHECK(IoError, fs::is_directory(dir), "dataset", dir, ": there is no such folder");
     return open(dir, split, options);
   }
@@ -166,7 +170,7 @@ LabelReport check_labels(const Dataset& dataset, std::int64_t most) {
       report.warnings.push_back(dataset.name(i) + ": every pixel is ignored");
     for (std::size_t c = 0; c < reach.size(); ++c) {
       report.pixels[c] += here[c];
-      if (here[c]) reach[c] += labels.numel() - here[kIgnore];
+      if (here[c]) reach[c] += labels.numel();
     }
   }
   std::vector<double> frequency, present;

@@ -12,11 +12,13 @@
 // Labelled images by number, wherever they come from. A data set is named by a text, as in --data:
 //
 //   synthetic        scenes that are drawn (synthetic.h)
-//   folder:DIR       DIR/{train,val}/ images, DIR/{train,val}_labels/ PNG labels of the same stem,
-//   DIR/classes.txt if there camvid:DIR       the same with CamVid's 11 classes; its label 11 is ignored
+//   folder:DIR       images DIR/{train,val}/, PNG labels of the same stem DIR/{train,val}_labels/,
+//                    DIR/classes.txt if there
+//   camvid:DIR       the same with CamVid's 11 classes; its label 11 is ignored
 //   voc:DIR          VOCdevkit/VOC2012, or a folder with list.txt of `image label` pairs (both splits are
-//   then the same) cityscapes:DIR   leftImg8bit/ and gtFine/ with labelIds, 19 classes ade20k:DIR images/ and
-//   annotations/, 150 classes; label 0 is ignored, the others count from 0
+//                    then the same)
+//   cityscapes:DIR   leftImg8bit/ and gtFine/ with labelIds, 19 classes
+//   ade20k:DIR       images/ and annotations/, 150 classes; label 0 is ignored, the others count from 0
 //
 // Whatever a data set ignores comes out as label 255.
 
@@ -79,8 +81,8 @@ std::unique_ptr<Dataset> make_dataset(const std::string& spec, Split split,
 struct LabelReport {
   std::vector<std::int64_t> pixels;   ///< of each class
   std::int64_t ignored = 0;           ///< pixels with label 255
-  Tensor median_frequency_weights;    ///< [classes], f32: median(f) / f_c, f_c = pixels of c / pixels of the
-                                      ///< images that have c; 0 if c never occurs
+  Tensor median_frequency_weights;    ///< [classes], f32: median(f) / f_c, f_c = pixels of c / all pixels of
+                                      ///< the images that have c; 0 if c never occurs
   std::vector<std::string> warnings;  ///< images without a single label, classes that never occur
 };
 
