@@ -10,6 +10,7 @@ Model::Model(ModelConfig config, std::unique_ptr<Backbone> backbone, std::unique
       convention_(&models::convention(config_.convention)),
       backbone_(std::move(backbone)),
       head_(std::move(head)) {
+  config_.convention = convention_->name;
   add_child("backbone", *backbone_);
   add_child("head", *head_);
 }

@@ -11,8 +11,8 @@ namespace atrous::models {
 
 /// What a model is, as its weight files record it: enough to build it again.
 struct ModelConfig {
-  std::string name;        ///< "deeplab_v3plus_mobilenet_v2", without a suffix
-  std::string convention;  ///< "atrous"
+  std::string name;             ///< "deeplab_v3plus_mobilenet_v2", without a suffix
+  std::string convention = {};  ///< "atrous", or empty for it
   std::int64_t classes = 21;
   std::int64_t output_stride = 16;
   double width = 1;

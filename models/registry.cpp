@@ -80,7 +80,7 @@ std::vector<std::string> names() {
   return all;
 }
 
-std::unique_ptr<Model> make(const ModelConfig& config, std::uint64_t seed) {
+std::unique_ptr<Model> build(const ModelConfig& config) {
   const Convention& rules = convention(config.convention);
   ATROUS_CHECK(ValueError, config.classes >= 1 && config.classes <= 256, config.name, config.classes,
                " classes; labels of 8 bits allow 1 to 256");
@@ -92,9 +92,7 @@ std::unique_ptr<Model> make(const ModelConfig& config, std::uint64_t seed) {
       auto classifier =
           h.make(*features,
                  {.classes = config.classes, .output_stride = config.output_stride, .convention = &rules});
-      auto model = std::make_unique<Model>(config, std::move(features), std::move(classifier));
-      model->initialise(seed);
-      return model;
+      return std::make_unique<Model>(config, std::move(features), std::move(classifier));
     }
   }
   fail_unknown(config.name);
@@ -104,13 +102,13 @@ std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options) 
   const std::size_t colon = name.find(':');
   const bool suffixed = colon != std::string_view::npos;
   const Convention& rules = convention(suffixed ? name.substr(colon + 1) : std::string_view());
-  return make(
-      ModelConfig{.name = std::string(name.substr(0, colon)),
-                  .convention = rules.name,
-                  .classes = options.classes,
-                  .output_stride = options.output_stride ? options.output_stride : rules.output_stride,
-                  .width = options.width},
-      options.seed);
+  auto model = build({.name = std::string(name.substr(0, colon)),
+                      .convention = rules.name,
+                      .classes = options.classes,
+                      .output_stride = options.output_stride ? options.output_stride : rules.output_stride,
+                      .width = options.width});
+  model->initialise(options.seed);
+  return model;
 }
 
 }  // namespace atrous::models

@@ -22,7 +22,10 @@ struct ModelOptions {
 /// A model with initial weights, in training mode. Throws ValueError for an unknown name (with the near ones
 /// listed), classes outside 1..256, and options that the parts refuse.
 std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options = {});
-std::unique_ptr<Model> make(const ModelConfig& config, std::uint64_t seed = 1);
+
+/// The same without initial weights: convolutions are 0 and batch norms the identity. For weights from a
+/// file.
+std::unique_ptr<Model> build(const ModelConfig& config);
 
 /// Every name without a suffix, sorted.
 std::vector<std::string> names();

@@ -146,11 +146,11 @@ LoadedModel load_model(const std::string& path, std::int64_t output_stride) {
   io::Checkpoint checkpoint = io::read_checkpoint(path);
   const io::CheckpointInfo& info = checkpoint.info;
   LoadedModel loaded;
-  loaded.model = make(ModelConfig{.name = info.model,
-                                  .convention = info.convention,
-                                  .classes = info.classes,
-                                  .output_stride = output_stride ? output_stride : info.output_stride,
-                                  .width = info.width});
+  loaded.model = build({.name = info.model,
+                        .convention = info.convention,
+                        .classes = info.classes,
+                        .output_stride = output_stride ? output_stride : info.output_stride,
+                        .width = info.width});
   Plan plan = plan_from_tensors(*loaded.model, path, &info, checkpoint.tensors, LoadMode::strict);
   commit(plan);
   loaded.model->eval();

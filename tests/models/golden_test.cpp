@@ -14,7 +14,7 @@ namespace {
 const Shape kImage{1, 513, 513, 3};
 
 layers::Summary summary_of(const std::string& name, std::int64_t output_stride) {
-  return summarise(*make(name, {.classes = 21, .output_stride = output_stride}), kImage);
+  return summarise(*build({.name = name, .classes = 21, .output_stride = output_stride}), kImage);
 }
 
 // In units of 10^9, rounded to the published digits.
@@ -86,7 +86,7 @@ TEST_CASE("golden: DeepLab v3 and v3+ on ResNet-50", "[models][golden]") {
 TEST_CASE("golden: the summary counts what the model has", "[models][golden]") {
   for (const std::string& name : names()) {
     INFO(name);
-    const auto model = make(name);
+    const auto model = build({.name = name});
     CHECK(summarise(*model, kImage).parameters() == model->parameter_count());
   }
 }
@@ -97,7 +97,7 @@ TEST_CASE("golden: trace() names the shape that forward() makes", "[models][gold
        {"deeplab_v3_mobilenet_v2", "deeplab_v3plus_mobilenet_v2", "deeplab_v3plus_resnet18"}) {
     for (const std::int64_t stride : {4, 8, 16, 32}) {
       INFO(name << " at output stride " << stride);
-      const auto model = make(name, {.classes = 3, .output_stride = stride});
+      const auto model = build({.name = name, .classes = 3, .output_stride = stride});
       model->eval();
       for (const Shape& image : {Shape{1, 33, 33, 3}, Shape{2, 1, 20, 3}}) {
         const Variable logits = model->forward(Variable(Tensor::zeros(image)));
