@@ -9,17 +9,14 @@ namespace atrous::layers {
 namespace {
 
 Conv2dSettings branch(const AsppSettings& s, std::int64_t taps, std::int64_t rate) {
-  return {.in_channels = s.in_channels,
-          .out_channels = s.channels,
-          .taps = taps,
-          .rate = rate,
-          .init = Initialiser::xavier_uniform()};
+  return {
+      .in_channels = s.in_channels, .out_channels = s.channels, .taps = taps, .rate = rate, .init = s.init};
 }
 
 Conv2dSettings projection(const AsppSettings& s) {
   return {.in_channels = (std::int64_t(s.rates.size()) + 2) * s.channels,
           .out_channels = s.channels,
-          .init = Initialiser::xavier_uniform()};
+          .init = s.init};
 }
 
 }  // namespace

@@ -15,6 +15,7 @@ struct AsppSettings {
   bool separable = false;                ///< 3x3 branches as separable convolutions
   double dropout = 0.1;
   BatchNormConstants batch_norm = {.epsilon = 1e-5};
+  Initialiser init = Initialiser::xavier_uniform();
 };
 
 /// The rates of DeepLab v3: 6, 12, 18 at output stride 16, and the same reach in pixels at others: 12, 24, 36

@@ -56,7 +56,9 @@ void initialise(Tensor& t, const Initialiser& init, std::uint64_t seed, std::str
   double scale = init.value;
   if (init.kind == InitKind::he_fan_in) scale = std::sqrt(2 / fans.in);
   if (init.kind == InitKind::he_fan_out) scale = std::sqrt(2 / fans.out);
+  if (init.kind == InitKind::fan_in_uniform) scale = std::sqrt(1 / fans.in);
   if (init.kind == InitKind::xavier_uniform) scale = std::sqrt(6 / (fans.in + fans.out));
+  const bool uniform = init.kind == InitKind::fan_in_uniform || init.kind == InitKind::xavier_uniform;
   const std::uint64_t stream = stream_of(name);
   visit_float(t.dtype(), [&]<class T>() {
     const Span<T> elements = t.span<T>();
@@ -67,8 +69,7 @@ void initialise(Tensor& t, const Initialiser& init, std::uint64_t seed, std::str
           value = truncated_normal(seed, stream, std::uint64_t(i));
         } else {
           const auto words = philox(seed, stream, std::uint64_t(i));
-          value = init.kind == InitKind::xavier_uniform ? 2 * unit(words[0]) - 1
-                                                        : normal_from_bits(words[0], words[1]);
+          value = uniform ? 2 * unit(words[0]) - 1 : normal_from_bits(words[0], words[1]);
         }
         elements[i] = T(scale * value);
       }

@@ -17,6 +17,8 @@ enum class InitKind {
                      ///< DeepLab)
   he_fan_in,         ///< normal with variance 2 / fan_in (He et al., ICCV 2015)
   he_fan_out,        ///< normal with variance 2 / fan_out (torchvision's ResNet)
+  fan_in_uniform,    ///< uniform in +-1 / sqrt(fan_in), the scale of LeCun et al., "Efficient BackProp", 1998
+                     ///< (PyTorch's default)
   xavier_uniform     ///< uniform in +-sqrt(6 / (fan_in + fan_out)) (Glorot and Bengio, AISTATS 2010)
 };
 
@@ -31,6 +33,7 @@ struct Initialiser {
   static Initialiser truncated_normal(double deviation) { return {InitKind::truncated_normal, deviation}; }
   static Initialiser he_fan_in() { return {InitKind::he_fan_in}; }
   static Initialiser he_fan_out() { return {InitKind::he_fan_out}; }
+  static Initialiser fan_in_uniform() { return {InitKind::fan_in_uniform}; }
   static Initialiser xavier_uniform() { return {InitKind::xavier_uniform}; }
 };
 

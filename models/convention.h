@@ -7,6 +7,7 @@
 
 #include "atrous/io/preprocessing.h"
 #include "atrous/layers/batch_norm.h"
+#include "atrous/layers/init.h"
 
 // Published DeepLabs differ in choices that their weight files do not record: padding, resizing,
 // normalisation constants, preprocessing. Here each choice is a named field, and a source of weights is a row
@@ -33,6 +34,7 @@ struct Convention {
   std::int64_t output_stride;  ///< where none is asked for
   double dropout;              ///< behind the projection of ASPP
   layers::BatchNormConstants mobilenet_batch_norm, resnet_batch_norm, head_batch_norm;
+  layers::Initialiser mobilenet_init, head_init;  ///< of the convolutions, but for the logits
   WidthRounding width_rounding;
   Preprocessing preprocessing;
 };

@@ -15,7 +15,8 @@ DeepLabV3::DeepLabV3(const Backbone& backbone, const HeadOptions& options, bool 
           {.in_channels = backbone.high_channels(),
            .rates = atrous_branches ? layers::aspp_rates(options.output_stride) : std::vector<std::int64_t>(),
            .dropout = options.convention->dropout,
-           .batch_norm = options.convention->head_batch_norm}),
+           .batch_norm = options.convention->head_batch_norm,
+           .init = options.convention->head_init}),
       logits_(logits_settings(256, options.classes)) {
   add_child("aspp", aspp_);
   add_child("logits", logits_);

@@ -13,9 +13,8 @@ using layers::join_names;
 
 constexpr std::int64_t kChannels = 256, kLowChannels = 48;
 
-Conv2dSettings conv(std::int64_t in, std::int64_t out, std::int64_t taps) {
-  return {
-      .in_channels = in, .out_channels = out, .taps = taps, .init = layers::Initialiser::xavier_uniform()};
+Conv2dSettings conv(std::int64_t in, std::int64_t out, std::int64_t taps, const Convention& convention) {
+  return {.in_channels = in, .out_channels = out, .taps = taps, .init = convention.head_init};
 }
 
 }  // namespace
@@ -26,12 +25,14 @@ DeepLabV3Plus::DeepLabV3Plus(const Backbone& backbone, const HeadOptions& option
              .channels = kChannels,
              .rates = layers::aspp_rates(options.output_stride),
              .dropout = options.convention->dropout,
-             .batch_norm = options.convention->head_batch_norm}),
-      low_(conv(backbone.low_channels(), kLowChannels, 1), Activation::relu,
+             .batch_norm = options.convention->head_batch_norm,
+             .init = options.convention->head_init}),
+      low_(conv(backbone.low_channels(), kLowChannels, 1, *options.convention), Activation::relu,
            options.convention->head_batch_norm),
-      decoder0_(conv(kChannels + kLowChannels, kChannels, 3), Activation::relu,
+      decoder0_(conv(kChannels + kLowChannels, kChannels, 3, *options.convention), Activation::relu,
                 options.convention->head_batch_norm),
-      decoder1_(conv(kChannels, kChannels, 3), Activation::relu, options.convention->head_batch_norm),
+      decoder1_(conv(kChannels, kChannels, 3, *options.convention), Activation::relu,
+                options.convention->head_batch_norm),
       logits_(logits_settings(kChannels, options.classes)) {
   add_child("aspp", aspp_);
   add_child("low", low_);

@@ -12,10 +12,8 @@ using layers::join_names;
 
 constexpr std::size_t kLowLevelBlock = 2;
 
-layers::Initialiser init() { return layers::Initialiser::truncated_normal(0.09); }
-
-Conv2dSettings pointwise(std::int64_t in, std::int64_t out) {
-  return {.in_channels = in, .out_channels = out, .init = init()};
+Conv2dSettings pointwise(std::int64_t in, std::int64_t out, const layers::Initialiser& init) {
+  return {.in_channels = in, .out_channels = out, .init = init};
 }
 
 Conv2dSettings depthwise(const InvertedResidual::Settings& s) {
@@ -25,7 +23,7 @@ Conv2dSettings depthwise(const InvertedResidual::Settings& s) {
           .stride = s.stride,
           .rate = s.rate,
           .depthwise = true,
-          .init = init()};
+          .init = s.init};
 }
 
 // Expansion factor, channels at width 1, repetitions, stride of the first.
@@ -41,10 +39,10 @@ InvertedResidual::InvertedResidual(const Settings& s, const layers::BatchNormCon
     : residual_(s.residual),
       expand_(s.expanded_channels == s.in_channels
                   ? nullptr
-                  : std::make_unique<ConvBn>(pointwise(s.in_channels, s.expanded_channels), Activation::relu6,
-                                             constants)),
+                  : std::make_unique<ConvBn>(pointwise(s.in_channels, s.expanded_channels, s.init),
+                                             Activation::relu6, constants)),
       depthwise_(depthwise(s), Activation::relu6, constants),
-      project_(pointwise(s.expanded_channels, s.out_channels), Activation::none, constants) {
+      project_(pointwise(s.expanded_channels, s.out_channels, s.init), Activation::none, constants) {
   if (expand_) add_child("expand", *expand_);
   add_child("depthwise", depthwise_);
   add_child("project", project_);
@@ -69,9 +67,12 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options)
     return scaled_channels(channels, options.width, convention.width_rounding);
   };
   std::int64_t channels = scaled(32);
-  stem_ = std::make_unique<ConvBn>(
-      Conv2dSettings{.in_channels = 3, .out_channels = channels, .taps = 3, .stride = 2, .init = init()},
-      Activation::relu6, batch_norm_);
+  stem_ = std::make_unique<ConvBn>(Conv2dSettings{.in_channels = 3,
+                                                  .out_channels = channels,
+                                                  .taps = 3,
+                                                  .stride = 2,
+                                                  .init = convention.mobilenet_init},
+                                   Activation::relu6, batch_norm_);
   add_child("stem", *stem_);
 
   StrideWalk walk(options.output_stride, 2);
@@ -90,7 +91,8 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options)
               .out_channels = out,
               .stride = unit.stride,
               .rate = unit.rate,
-              .residual = i > 0 && channels == out},
+              .residual = i > 0 && channels == out,
+              .init = convention.mobilenet_init},
           batch_norm_));
       add_child("block" + std::to_string(blocks_.size() - 1), *blocks_.back());
       channels = out;

@@ -15,6 +15,7 @@ class InvertedResidual : public layers::Layer {
     std::int64_t in_channels, expanded_channels, out_channels;
     std::int64_t stride, rate;
     bool residual;
+    layers::Initialiser init;
   };
   InvertedResidual(const Settings& settings, const layers::BatchNormConstants& constants);
 

@@ -145,6 +145,7 @@ TEST_CASE("initialise: deviations are those of the papers", "[layers][init]") {
   };
   check(Initialiser::he_fan_in(), std::sqrt(2 / fan_in));
   check(Initialiser::he_fan_out(), std::sqrt(2 / fan_out));
+  check(Initialiser::fan_in_uniform(), std::sqrt(1 / fan_in) / std::sqrt(3.0));
   check(Initialiser::xavier_uniform(), std::sqrt(6 / (fan_in + fan_out)) / std::sqrt(3.0));
   // A normal cut at 2 deviations has 0.8796 of its deviation left.
   check(Initialiser::truncated_normal(0.09), 0.09 * 0.87963);
