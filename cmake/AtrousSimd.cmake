@@ -1,6 +1,9 @@
 # Sources whose loops are compiled once for each instruction set and chosen at run time (kernels/simd.h).
 # atrous_simd_sources(batch_norm/batch_norm_simd.cpp ...)
 
+# Sanitizers make the unrolled tiles slow to compile at -O3; the asan preset asks for -O1.
+set(ATROUS_KERNEL_OPTIMIZATION -O3 CACHE STRING "Optimisation of the tuned kernels, whatever the build type")
+
 set(ATROUS_FLAGS_baseline "")
 set(ATROUS_FLAGS_avx2 -mavx2 -mfma)
 set(ATROUS_FLAGS_avx512 -mavx512f -mavx512vl -mavx512dq -mavx512bw -mfma -mprefer-vector-width=512)
@@ -23,7 +26,7 @@ function(atrous_simd_sources)
       target_sources(atrous PRIVATE ${wrapper})
       # Source properties are seen in the folder of the target, not of the caller.
       set_source_files_properties(${wrapper} TARGET_DIRECTORY atrous PROPERTIES
-        COMPILE_OPTIONS "-O3;-fno-math-errno;-ffp-contract=fast;-Wno-psabi;${ATROUS_FLAGS_${isa}}")
+        COMPILE_OPTIONS "${ATROUS_KERNEL_OPTIMIZATION};-fno-math-errno;-ffp-contract=fast;-Wno-psabi;${ATROUS_FLAGS_${isa}}")
     endforeach()
   endforeach()
 endfunction()
