@@ -40,6 +40,7 @@ int main(int argc, char** argv) {
   CLI::App app("Evaluates weights on a data set: mIoU, IoU by class, pixel accuracy.");
   app.add_option("--data", flags.data,
                  "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
+      ->check(check_data_spec)
       ->capture_default_str();
   app.add_option("--split", flags.split, "train or val")
       ->capture_default_str()

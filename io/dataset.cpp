@@ -120,6 +120,14 @@ class SyntheticDataset : public Dataset {
   SyntheticOptions options_;
 };
 
+// What stands before the colon, and who opens what stands behind it.
+using Open = std::unique_ptr<Dataset> (*)(const std::string&, Split, const DatasetOptions&);
+constexpr std::pair<const char*, Open> kFormats[] = {{"folder", open_folder},
+                                                     {"camvid", open_camvid},
+                                                     {"voc", open_voc},
+                                                     {"cityscapes", open_cityscapes},
+                                                     {"ade20k", open_ade20k}};
+
 }  // namespace
 
 const char* split_name(Split split) { return split == Split::train ? "train" : "val"; }
@@ -130,13 +138,15 @@ Split split_from_name(const std::string& name) {
   fail<ValueError>("dataset", "there is no split \"", name, "\"; there are train and val");
 }
 
+bool is_dataset_spec(const std::string& spec) {
+  const std::size_t colon = spec.find(':');
+  return spec == "synthetic" ||
+         (colon != std::string::npos && colon + 1 < spec.size() &&
+          std::any_of(std::begin(kFormats), std::end(kFormats),
+                      [&](const auto& format) { return spec.substr(0, colon) == format.first; }));
+}
+
 std::unique_ptr<Dataset> make_dataset(const std::string& spec, Split split, const DatasetOptions& options) {
-  using Open = std::unique_ptr<Dataset> (*)(const std::string&, Split, const DatasetOptions&);
-  constexpr std::pair<const char*, Open> kFormats[] = {{"folder", open_folder},
-                                                       {"camvid", open_camvid},
-                                                       {"voc", open_voc},
-                                                       {"cityscapes", open_cityscapes},
-                                                       {"ade20k", open_ade20k}};
   if (spec == "synthetic")
     return std::make_unique<SyntheticDataset>(
         split, SyntheticOptions{.classes = options.classes ? options.classes : SyntheticOptions{}.classes,

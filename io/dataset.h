@@ -71,6 +71,9 @@ struct DatasetOptions {
   std::uint64_t seed = 1;  ///< of synthetic scenes
 };
 
+/// Whether a text names a data set: a form of the list above, whatever its folder holds.
+bool is_dataset_spec(const std::string& spec);
+
 /// Throws ValueError for a name that is not in the list above and for a number of classes that the data set
 /// cannot have; IoError for a folder without the files, an image without labels, labels without an image, and
 /// an empty data set.

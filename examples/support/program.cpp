@@ -10,6 +10,7 @@
 #include "atrous/core/device.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
+#include "atrous/io/dataset.h"
 #include "atrous/models/registry.h"
 
 namespace atrous::examples {
@@ -61,6 +62,12 @@ void CommonFlags::apply() const {
     throw UsageError(std::string("--device: ") + error.what());
   }
   if (threads > 0) set_threads(threads);
+}
+
+std::string check_data_spec(const std::string& spec) {
+  if (io::is_dataset_spec(spec)) return {};
+  return "unknown data \"" + spec +
+         "\"; known are synthetic, folder:DIR, camvid:DIR, voc:DIR, cityscapes:DIR, ade20k:DIR";
 }
 
 std::optional<std::int64_t> parse_ignore_label(const std::string& text) {

@@ -39,6 +39,8 @@ struct CommonFlags {
   void apply() const;
 };
 
+/// For CLI::Option::check(): empty for a text that --data takes, else what is wrong with it.
+std::string check_data_spec(const std::string& spec);
 /// "255" or "none".
 std::optional<std::int64_t> parse_ignore_label(const std::string& text);
 /// "513x769": height and width. Throws UsageError that names the flag.

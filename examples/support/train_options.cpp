@@ -56,6 +56,7 @@ void TrainOptions::add_to(CLI::App& app) {
       ->capture_default_str();
   app.add_option("--data", data,
                  "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
+      ->check(check_data_spec)
       ->capture_default_str();
   app.add_option("--out", out, "Folder of the run: checkpoint, log, metrics, report")->capture_default_str();
   app.add_option("--crop", crop, "Side of the training crops in pixels")
