@@ -134,7 +134,7 @@ std::vector<Thing> make_things(const SyntheticOptions& options, const Random& sc
     const float nearness = random.uniform();  // 0 at the horizon, 1 in front
     // Many small things, few large ones; near ones larger.
     const float draw = random.uniform();
-    t.size = unit * (7 + 26 * draw * draw * draw + (standing ? 13 * nearness : 8 * draw));
+    t.size = unit * (11 + 26 * draw * draw * draw + (standing ? 13 * nearness : 8 * draw));
     if (t.kind == kWall || t.kind == kPuddle) t.size *= 1.35f;
     dress(t, random, unit);
     turn(t, random, standing ? 0.08f : 1);
@@ -161,7 +161,7 @@ std::vector<Thing> make_things(const SyntheticOptions& options, const Random& sc
       t.kind = kPole;
       t.size = unit * float(random.uniform(24, 62));
       dress(t, random, unit);
-      t.aspect = unit * float(random.uniform(1.9, 4.2)) / t.size;
+      t.aspect = unit * float(random.uniform(2.8, 5.0)) / t.size;
       turn(t, random, standing ? 0.05f : 1);
       t.x = width * (float(i) + 0.15f + 0.7f * random.uniform()) / float(poles);
       const float foot = standing
@@ -183,7 +183,7 @@ std::vector<Thing> make_things(const SyntheticOptions& options, const Random& sc
       wire.kind = kPole;
       wire.variant = 2;
       wire.cos_turn = 1;
-      wire.period = unit * float(random.uniform(0.95, 1.4));  // half its width
+      wire.period = unit * float(random.uniform(1.2, 1.7));  // half its width
       wire.a = {0.17f, 0.17f, 0.19f};
       wire.x = 0.5f * (from.x + to.x);
       wire.y = 0.5f * (from.y + to.y);

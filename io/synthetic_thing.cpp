@@ -196,15 +196,17 @@ void dress(Thing& t, Random& random, float unit) {
   const float pick = random.uniform();
   switch (t.kind) {
     case kBall: {
-      t.variant = int(random.below(3));
-      t.a = random_color(random, 0.65f, 0.95f, 0.7f, 0.98f);
+      t.variant = random.below(2) ? 0 : 2;  // bands or one colour
+      t.a = random.uniform() < 0.7f
+                ? near_hue(random, 0.0f, 0.06f, 0.82f, 0.85f)  // mostly red, some of any colour
+                : random_color(random, 0.65f, 0.95f, 0.7f, 0.98f);
       t.b = pick < 0.6f ? Color{0.95f, 0.94f, 0.9f} : random_color(random, 0.6f, 0.9f, 0.55f, 0.95f);
       break;
     }
     case kCrate: {
       t.aspect = float(random.uniform(0.62, 1.1));
       t.period = std::max(t.size * float(random.uniform(0.28, 0.42)), 3.0f);
-      const float hue = pick < 0.7f ? 0.08f : random.uniform();  // mostly wood, some painted
+      const float hue = pick < 0.8f ? 0.08f : random.uniform();  // mostly wood, some painted
       t.a = near_hue(random, hue, 0.025f, 0.55f, 0.5f);
       t.b = t.a * 1.45f;
       break;
@@ -217,7 +219,7 @@ void dress(Thing& t, Random& random, float unit) {
       break;
     }
     case kBush: {
-      const float hue = pick < 0.75f ? 0.29f : (pick < 0.9f ? 0.12f : 0.95f);  // green, autumn, blossom
+      const float hue = pick < 0.85f ? 0.29f : (pick < 0.95f ? 0.12f : 0.95f);  // green, autumn, blossom
       t.a = near_hue(random, hue, 0.06f, 0.68f, 0.4f);
       t.b = near_hue(random, hue - 0.05f, 0.03f, 0.6f, 0.85f);
       for (Blob& blob : t.blobs) {
@@ -243,7 +245,8 @@ void dress(Thing& t, Random& random, float unit) {
     case kPlate: {
       t.variant = int(random.below(3));
       t.period = std::max(t.size * float(random.uniform(0.5, 0.75)), 6.0f);
-      t.a = random_color(random, 0.55f, 0.95f, 0.6f, 0.95f);
+      t.a = random.uniform() < 0.7f ? near_hue(random, 0.68f, 0.08f, 0.7f, 0.8f)  // mostly blue and violet
+                                    : random_color(random, 0.55f, 0.95f, 0.6f, 0.95f);
       t.b = pick < 0.5f ? Color{0.94f, 0.93f, 0.88f} : t.a * 0.38f;
       break;
     }

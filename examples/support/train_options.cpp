@@ -49,6 +49,7 @@ void each(Options& o, F&& f) {
 
 void TrainOptions::add_to(CLI::App& app) {
   const CLI::Range count(std::int64_t(1), std::int64_t(1) << 40);
+  app.option_defaults()->take_last();  // scripts give defaults, arguments behind them win
   common.add_model(app);
   common.add_run(app);
   common.add_ignore_label(app);

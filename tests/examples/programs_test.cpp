@@ -174,8 +174,8 @@ TEST_CASE("programs: labels that cannot be right are refused before step 1, with
 
 TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples]") {
   const Scratch scratch;
-  const std::string recipe =
-      "train --data synthetic --classes 4 --seed 5 --width 0.25 --crop 65 --batch 2 --steps 6 --threads 2 ";
+  const std::string recipe = "train --data folder:" + folder_data(scratch, "d", 2) +
+                             " --classes 4 --seed 5 --width 0.25 --crop 65 --batch 2 --steps 6 --threads 2 ";
   const Outcome whole = run(scratch, recipe + "--out " + (scratch / "whole"));
   INFO(whole.err);
   REQUIRE(whole.status == 0);
@@ -199,8 +199,8 @@ TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples
 
   const std::string weights = " --weights " + (scratch / "whole/checkpoint.safetensors");
   SECTION("the checkpoint alone is enough to evaluate") {
-    const Outcome o = run(scratch, "evaluate --data synthetic" + weights + " --scales 0.75,1 --flip --json " +
-                                       (scratch / "e.json"));
+    const Outcome o = run(scratch, "evaluate --data folder:" + (scratch / "d") + weights +
+                                       " --scales 0.75,1 --flip --json " + (scratch / "e.json"));
     INFO(o.err);
     CHECK(o.status == 0);
     CHECK(has(slurp(scratch / "e.json"), "\"miou\""));
