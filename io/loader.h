@@ -21,8 +21,8 @@ struct Batch {
 struct LoaderOptions {
   std::int64_t batch = 1;
   std::uint64_t seed = 1;
-  AugmentOptions augment;
-  Preprocessing preprocessing;
+  AugmentOptions augment = {};
+  Preprocessing preprocessing = {};
   int threads = 1;  ///< that load ahead
   int ahead = 2;    ///< batches that may wait
 };
