@@ -10,14 +10,12 @@
 #include "atrous/io/dataset.h"
 #include "atrous/io/file.h"
 #include "atrous/io/loader.h"
-
 #include "atrous/layers/poly_lr.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/segment.h"
 #include "atrous/models/weights.h"
 #include "examples/support/evaluation.h"
 #include "examples/support/progress.h"
-
 #include "examples/support/run_report.h"
 #include "examples/support/training.h"
 
