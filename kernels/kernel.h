@@ -3,6 +3,7 @@
 #include "atrous/core/config.h"
 #include "atrous/core/cpu_isa.h"
 #include "atrous/core/device.h"
+#include "atrous/core/dtype.h"
 #include "atrous/core/error.h"
 #include "atrous/core/span.h"
 
@@ -64,7 +65,12 @@ class Kernel<void(Stream, Args...)> {
 #name, cpu::name < T>, ATROUS_CUDA_HALF(name)        \
   }
 
-/// Compiles a kernel for every element type of this build: float and double.
-#define ATROUS_INSTANTIATE(name)              \
+/// Compiles a kernel for every element type: float, double and bf16.
+#define ATROUS_INSTANTIATE(name)                \
+  template decltype(name<float>) name<float>;   \
+  template decltype(name<double>) name<double>; \
+  template decltype(name<bf16>) name<bf16>
+/// For kernels whose bodies do not serve bf16 yet.
+#define ATROUS_INSTANTIATE_F32_F64(name)      \
   template decltype(name<float>) name<float>; \
   template decltype(name<double>) name<double>

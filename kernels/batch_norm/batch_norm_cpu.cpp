@@ -88,7 +88,7 @@ void batch_norm_statistics(Stream, const BatchNormDims& dims, Span<const T> x, S
     for (std::int64_t c = begin; c < end; ++c) var[c] /= double(dims.pixels);
   });
 }
-ATROUS_INSTANTIATE(batch_norm_statistics);
+ATROUS_INSTANTIATE_F32_F64(batch_norm_statistics);
 
 template <class T>
 void batch_norm_update_running(Stream, const BatchNormDims& dims, Span<const double> mean,
@@ -105,7 +105,7 @@ void batch_norm_update_running(Stream, const BatchNormDims& dims, Span<const dou
     running_var[c] = next(running_var[c], var[c] * unbiased);
   }
 }
-ATROUS_INSTANTIATE(batch_norm_update_running);
+ATROUS_INSTANTIATE_F32_F64(batch_norm_update_running);
 
 template <class T>
 void batch_norm_forward(Stream, const BatchNormDims& dims, Span<const T> x, Span<const double> mean,
@@ -119,7 +119,7 @@ void batch_norm_forward(Stream, const BatchNormDims& dims, Span<const T> x, Span
                     y.data() + first * channels);
   });
 }
-ATROUS_INSTANTIATE(batch_norm_forward);
+ATROUS_INSTANTIATE_F32_F64(batch_norm_forward);
 
 namespace {
 
@@ -164,7 +164,7 @@ void batch_norm_backward_training(Stream, const BatchNormDims& dims, Span<const 
                          k + 3 * channels, dx.data() + at);
   });
 }
-ATROUS_INSTANTIATE(batch_norm_backward_training);
+ATROUS_INSTANTIATE_F32_F64(batch_norm_backward_training);
 
 template <class T>
 void batch_norm_backward_frozen(Stream, const BatchNormDims& dims, Span<const T> x, Span<const T> dy,
@@ -181,7 +181,7 @@ void batch_norm_backward_frozen(Stream, const BatchNormDims& dims, Span<const T>
     chunk_scale(dy.data() + first * channels, count, channels, a.data(), dx.data() + first * channels);
   });
 }
-ATROUS_INSTANTIATE(batch_norm_backward_frozen);
+ATROUS_INSTANTIATE_F32_F64(batch_norm_backward_frozen);
 
 template <class T>
 void batch_norm_fold(Stream, std::int64_t channels, Span<const T> gamma, Span<const T> beta,
@@ -194,7 +194,7 @@ void batch_norm_fold(Stream, std::int64_t channels, Span<const T> gamma, Span<co
     folded_bias[k] = T((before - double(mean[k])) * scale + double(beta[k]));
   });
 }
-ATROUS_INSTANTIATE(batch_norm_fold);
+ATROUS_INSTANTIATE_F32_F64(batch_norm_fold);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

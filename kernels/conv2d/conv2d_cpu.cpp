@@ -76,12 +76,12 @@ template <class T>
 std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims) {
   return PixelChunks(dims.out_pixels()).count * dims.out_channels;
 }
-ATROUS_INSTANTIATE(conv2d_packed_weight_size);
-ATROUS_INSTANTIATE(conv2d_forward_packed_workspace_size);
-ATROUS_INSTANTIATE(conv2d_forward_workspace_size);
-ATROUS_INSTANTIATE(conv2d_backward_input_workspace_size);
-ATROUS_INSTANTIATE(conv2d_backward_weight_workspace_size);
-ATROUS_INSTANTIATE(conv2d_backward_bias_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(conv2d_packed_weight_size);
+ATROUS_INSTANTIATE_F32_F64(conv2d_forward_packed_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(conv2d_forward_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(conv2d_backward_input_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(conv2d_backward_weight_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(conv2d_backward_bias_workspace_size);
 
 namespace cpu {
 namespace {
@@ -109,7 +109,7 @@ void conv2d_pack_weight(Stream, const Conv2dDims& dims, Span<const T> weight, Sp
   else
     std::copy(weight.begin(), weight.end(), packed.begin());
 }
-ATROUS_INSTANTIATE(conv2d_pack_weight);
+ATROUS_INSTANTIATE_F32_F64(conv2d_pack_weight);
 
 template <class T>
 void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,
@@ -119,7 +119,7 @@ void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span
   else
     for_each_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, packed, epilogue, y});
 }
-ATROUS_INSTANTIATE(conv2d_forward_packed);
+ATROUS_INSTANTIATE_F32_F64(conv2d_forward_packed);
 
 template <class T>
 void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
@@ -132,7 +132,7 @@ void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span
     conv2d_forward_packed<T>(stream, dims, x, weight, epilogue, workspace, y);
   }
 }
-ATROUS_INSTANTIATE(conv2d_forward);
+ATROUS_INSTANTIATE_F32_F64(conv2d_forward);
 
 template <class T>
 void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
@@ -145,7 +145,7 @@ void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Spa
     for_each_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, dx});
   }
 }
-ATROUS_INSTANTIATE(conv2d_backward_input);
+ATROUS_INSTANTIATE_F32_F64(conv2d_backward_input);
 
 template <class T>
 void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> dy,
@@ -160,7 +160,7 @@ void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Spa
                  Conv2dBackwardWeight<T>{dims, x, dy, dweight});
   }
 }
-ATROUS_INSTANTIATE(conv2d_backward_weight);
+ATROUS_INSTANTIATE_F32_F64(conv2d_backward_weight);
 
 template <class T>
 void conv2d_backward_bias(Stream, const Conv2dDims& dims, Span<const T> dy, Span<T> workspace,
@@ -172,7 +172,7 @@ void conv2d_backward_bias(Stream, const Conv2dDims& dims, Span<const T> dy, Span
   for (std::int64_t chunk = 0; chunk < chunks.count; ++chunk)
     for (std::int64_t k = 0; k < dims.out_channels; ++k) dbias[k] += workspace[chunk * dims.out_channels + k];
 }
-ATROUS_INSTANTIATE(conv2d_backward_bias);
+ATROUS_INSTANTIATE_F32_F64(conv2d_backward_bias);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

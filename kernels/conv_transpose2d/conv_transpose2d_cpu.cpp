@@ -19,6 +19,6 @@ void conv_transpose2d_forward(Stream stream, const Conv2dDims& dims, Span<const 
     }
   });
 }
-ATROUS_INSTANTIATE(conv_transpose2d_forward);
+ATROUS_INSTANTIATE_F32_F64(conv_transpose2d_forward);
 
 }  // namespace atrous::kernels::cpu

@@ -33,9 +33,9 @@ std::int64_t depthwise_conv2d_backward_weight_workspace_size(const DepthwiseConv
   if (is_fast<T>(d)) return fast::partial_size(d);
   return parts_of(d) * (d.taps() + 1) * d.out_channels();  // and a sum of one row for each part
 }
-ATROUS_INSTANTIATE(depthwise_conv2d_forward_workspace_size);
-ATROUS_INSTANTIATE(depthwise_conv2d_backward_input_workspace_size);
-ATROUS_INSTANTIATE(depthwise_conv2d_backward_weight_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_forward_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_input_workspace_size);
+ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_weight_workspace_size);
 
 namespace cpu {
 namespace {
@@ -58,7 +58,7 @@ void depthwise_conv2d_forward(Stream, const DepthwiseConv2dDims& dims, Span<cons
     if (fast::takes(dims)) return fast::depthwise_forward(dims, x, weight, epilogue, workspace, y);
   for_each_pixel(dims.out_pixels(), dims.out_channels(), DepthwiseForward<T>{dims, x, weight, epilogue, y});
 }
-ATROUS_INSTANTIATE(depthwise_conv2d_forward);
+ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_forward);
 
 template <class T>
 void depthwise_conv2d_backward_input(Stream, const DepthwiseConv2dDims& dims, Span<const T> dy,
@@ -67,7 +67,7 @@ void depthwise_conv2d_backward_input(Stream, const DepthwiseConv2dDims& dims, Sp
     if (fast::takes(dims)) return fast::depthwise_backward_input(dims, dy, weight, workspace, dx);
   for_each_pixel(dims.in_pixels(), dims.channels, DepthwiseBackwardInput<T>{dims, dy, weight, dx});
 }
-ATROUS_INSTANTIATE(depthwise_conv2d_backward_input);
+ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_input);
 
 template <class T>
 void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, Span<const T> x,
@@ -91,7 +91,7 @@ void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, S
     dweight[i] = sum;
   }
 }
-ATROUS_INSTANTIATE(depthwise_conv2d_backward_weight);
+ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_weight);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

@@ -21,7 +21,7 @@ void dropout_forward(Stream, const DropoutRule& rule, Span<const T> x, Span<T> y
   else
     for_each(groups, DropoutFour<T>{factor, rule.seed, rule.call, x, y});
 }
-ATROUS_INSTANTIATE(dropout_forward);
+ATROUS_INSTANTIATE_F32_F64(dropout_forward);
 
 template <class T>
 void channel_dropout_forward(Stream, const DropoutRule& rule, const ChannelDropoutDims& dims, Span<const T> x,
@@ -31,6 +31,6 @@ void channel_dropout_forward(Stream, const DropoutRule& rule, const ChannelDropo
     factors[i] = factor(random_bits(rule.seed, rule.call, std::uint64_t(i)));
   for_each_row(dims.batch * dims.pixels, dims.channels, ChannelDropoutPixel<T>{dims, x, factors, y});
 }
-ATROUS_INSTANTIATE(channel_dropout_forward);
+ATROUS_INSTANTIATE_F32_F64(channel_dropout_forward);
 
 }  // namespace atrous::kernels::cpu

@@ -21,7 +21,7 @@ void sgd_step(Stream, const SgdRule& r, Span<const T> gradient, Span<T> velocity
   else
     for_each(weight.size(), step);
 }
-ATROUS_INSTANTIATE(sgd_step);
+ATROUS_INSTANTIATE_F32_F64(sgd_step);
 
 template <class T>
 void adamw_step(Stream, const AdamwRule& rule, Span<const T> gradient, Span<T> mean, Span<T> square,
@@ -37,6 +37,6 @@ void adamw_step(Stream, const AdamwRule& rule, Span<const T> gradient, Span<T> m
     for_each(weight.size(), AdamwStep<T>{f, gradient, mean, square, weight});
   }
 }
-ATROUS_INSTANTIATE(adamw_step);
+ATROUS_INSTANTIATE_F32_F64(adamw_step);
 
 }  // namespace atrous::kernels::cpu

@@ -32,7 +32,7 @@ void max_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T>
   else
     each_pixel(pixels, dims.channels, MaxPoolForward<T, std::int32_t>{dims, x, y, taps.wide});
 }
-ATROUS_INSTANTIATE(max_pool2d_forward);
+ATROUS_INSTANTIATE_F32_F64(max_pool2d_forward);
 
 template <class T>
 void max_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, MaxTaps taps, Span<T> dx) {
@@ -44,7 +44,7 @@ void max_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, MaxTa
   else
     each_pixel(pixels, dims.channels, MaxPoolBackward<T, std::int32_t>{dims, dy, taps.wide, dx});
 }
-ATROUS_INSTANTIATE(max_pool2d_backward);
+ATROUS_INSTANTIATE_F32_F64(max_pool2d_backward);
 
 template <class T>
 void avg_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T> y) {
@@ -52,7 +52,7 @@ void avg_pool2d_forward(Stream, const Pool2dDims& dims, Span<const T> x, Span<T>
     if (fast::avg_pool_forward(dims, x, y)) return;
   each_pixel(dims.batch * dims.out_h * dims.out_w, dims.channels, AvgPoolForward<T>{dims, x, y});
 }
-ATROUS_INSTANTIATE(avg_pool2d_forward);
+ATROUS_INSTANTIATE_F32_F64(avg_pool2d_forward);
 
 template <class T>
 void avg_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, Span<T> dx) {
@@ -60,7 +60,7 @@ void avg_pool2d_backward(Stream, const Pool2dDims& dims, Span<const T> dy, Span<
     if (fast::avg_pool_backward(dims, dy, dx)) return;
   each_pixel(dims.batch * dims.in_h * dims.in_w, dims.channels, AvgPoolBackward<T>{dims, dy, dx});
 }
-ATROUS_INSTANTIATE(avg_pool2d_backward);
+ATROUS_INSTANTIATE_F32_F64(avg_pool2d_backward);
 
 template <class T>
 void global_avg_pool2d_forward(Stream, std::int64_t batch, std::int64_t height, std::int64_t width,
@@ -84,7 +84,7 @@ void global_avg_pool2d_forward(Stream, std::int64_t batch, std::int64_t height, 
     }
   });
 }
-ATROUS_INSTANTIATE(global_avg_pool2d_forward);
+ATROUS_INSTANTIATE_F32_F64(global_avg_pool2d_forward);
 
 template <class T>
 void global_avg_pool2d_backward(Stream, std::int64_t batch, std::int64_t pixels, std::int64_t channels,
@@ -96,6 +96,6 @@ void global_avg_pool2d_backward(Stream, std::int64_t batch, std::int64_t pixels,
     for (std::int64_t c = begin; c < end; ++c) out[c] = g[c] * share;
   });
 }
-ATROUS_INSTANTIATE(global_avg_pool2d_backward);
+ATROUS_INSTANTIATE_F32_F64(global_avg_pool2d_backward);
 
 }  // namespace atrous::kernels::cpu

@@ -64,7 +64,7 @@ void channel_sums(Stream, const RowsDims& dims, Span<const T> x, Span<double> sc
   }
   for (std::int64_t c = 0; c < channels; ++c) y[c] = blocks ? T(scratch[c]) : T(0);
 }
-ATROUS_INSTANTIATE(channel_sums);
+ATROUS_INSTANTIATE_F32_F64(channel_sums);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

@@ -28,7 +28,7 @@ void resize_bilinear_forward(Stream, const ResizeDims& dims, Span<const T> x, Sp
     if (fast_resize_bilinear_forward(dims, x, y)) return;
   for_each_pixel(out_pixels(dims), dims.channels, ResizeBilinearForward<T>{dims, x, y});
 }
-ATROUS_INSTANTIATE(resize_bilinear_forward);
+ATROUS_INSTANTIATE_F32_F64(resize_bilinear_forward);
 
 template <class T>
 void resize_bilinear_backward(Stream, const ResizeDims& dims, Span<const T> dy, Span<T> dx) {
@@ -37,7 +37,7 @@ void resize_bilinear_backward(Stream, const ResizeDims& dims, Span<const T> dy, 
   const std::int64_t n = dims.batch * dims.in_h * dims.in_w;
   if (n > 0) for_each_pixel(n, dy.size() / n, ResizeBilinearBackward<T>{dims, dy, dx});
 }
-ATROUS_INSTANTIATE(resize_bilinear_backward);
+ATROUS_INSTANTIATE_F32_F64(resize_bilinear_backward);
 
 template <class T>
 void resize_argmax(Stream, const ResizeDims& dims, Span<const T> x, Span<std::uint8_t> labels8,
@@ -49,7 +49,7 @@ void resize_argmax(Stream, const ResizeDims& dims, Span<const T> x, Span<std::ui
   else
     for_each_pixel(labels8.size(), dims.channels, ResizeArgmax<T, std::uint8_t>{dims, x, labels8});
 }
-ATROUS_INSTANTIATE(resize_argmax);
+ATROUS_INSTANTIATE_F32_F64(resize_argmax);
 
 template <class T>
 void resize_nearest(Stream, const ResizeDims& dims, Span<const T> x, Span<T> y) {
@@ -68,7 +68,7 @@ void resize_antialias_forward(Stream, const ResizeDims& dims, Span<const T> x, S
   for_each_pixel(dims.batch * dims.out_h, inner * (2 + 2 * dims.in_h / dims.out_h),
                  ResizeAntialiasAxis<T>{dims.in_h, dims.out_h, inner, narrow, y});
 }
-ATROUS_INSTANTIATE(resize_antialias_forward);
+ATROUS_INSTANTIATE_F32_F64(resize_antialias_forward);
 
 }  // namespace atrous::kernels::cpu
 

@@ -66,7 +66,7 @@ void cross_entropy_losses(Stream, const SoftmaxDims& dims, Span<const T> logits,
       losses[p] = targets[p] < 0 ? T(0) : cross_entropy_of(logits.data() + p * classes, classes, targets[p]);
   });
 }
-ATROUS_INSTANTIATE(cross_entropy_losses);
+ATROUS_INSTANTIATE_F32_F64(cross_entropy_losses);
 
 namespace {
 
@@ -125,7 +125,7 @@ void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32
   const double factor = 1 / total;
   for_each(dims.pixels, [scales, factor](std::int64_t p) { scales[p] = T(double(scales[p]) * factor); });
 }
-ATROUS_INSTANTIATE(cross_entropy_scales);
+ATROUS_INSTANTIATE_F32_F64(cross_entropy_scales);
 
 namespace {
 
@@ -163,13 +163,13 @@ void cross_entropy(Stream, const SoftmaxDims& dims, Span<const T> logits, Span<c
   for (std::int64_t q = 0; q < chunks; ++q) sum += sums[q];
   loss[0] = T(sum);
 }
-ATROUS_INSTANTIATE(cross_entropy);
+ATROUS_INSTANTIATE_F32_F64(cross_entropy);
 
 template <class T>
 void cross_entropy_chain(Stream, Span<const T> factor, Span<const T> dlogits, Span<T> scaled) {
   for_each(dlogits.size(), [&](std::int64_t i) { scaled[i] = factor[0] * dlogits[i]; });
 }
-ATROUS_INSTANTIATE(cross_entropy_chain);
+ATROUS_INSTANTIATE_F32_F64(cross_entropy_chain);
 
 }  // namespace cpu
 }  // namespace atrous::kernels
