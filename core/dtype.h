@@ -1,6 +1,5 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <ostream>
 #include <utility>
@@ -17,11 +16,11 @@ struct bf16 {
 
   bf16() = default;
   ATROUS_HD explicit bf16(float value) {
-    const auto word = std::bit_cast<std::uint32_t>(value);
+    const auto word = __builtin_bit_cast(std::uint32_t, value);  // std::bit_cast is not for device code
     const bool nan = (word & 0x7fffffffu) > 0x7f800000u;
     bits = std::uint16_t(nan ? (word >> 16) | 0x40u : (word + 0x7fffu + ((word >> 16) & 1u)) >> 16);
   }
-  ATROUS_HD explicit operator float() const { return std::bit_cast<float>(std::uint32_t(bits) << 16); }
+  ATROUS_HD explicit operator float() const { return __builtin_bit_cast(float, std::uint32_t(bits) << 16); }
 };
 
 /// The type in which sums over elements of type T are kept.
