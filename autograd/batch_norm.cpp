@@ -9,11 +9,12 @@
 namespace atrous {
 namespace {
 
-void check_channels(const char* role, const Tensor& t, const Variable& x) {
+void check_channels(const char* role, const Tensor& t, const Variable& x, Dtype dtype) {
   const char* op = op_name(Op::batch_norm);
   ATROUS_CHECK(ShapeError, t.defined() && t.shape() == Shape({x.dim(3)}), op, role, ' ',
                t.defined() ? t.shape() : Shape({0}), " must be [", x.dim(3), "]: x is ", x.shape());
-  ATROUS_CHECK(DtypeError, t.dtype() == x.dtype(), op, role, " is ", t.dtype(), ", x is ", x.dtype());
+  ATROUS_CHECK(DtypeError, t.dtype() == dtype, op, role, " is ", t.dtype(), " and must be ", dtype, ": x is ",
+               x.dtype());
   ATROUS_CHECK(DeviceError, t.device() == x.device(), op, role, " is on ", t.device(), ", x on ", x.device());
 }
 
@@ -23,10 +24,11 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
                     Tensor& running_var, const BatchNormOptions& options) {
   const char* op = op_name(Op::batch_norm);
   check_rank(Op::batch_norm, "x", x, 4, "[N, H, W, C]");
-  check_channels("gamma", gamma.value(), x);
-  check_channels("beta", beta.value(), x);
-  check_channels("running_mean", running_mean, x);
-  check_channels("running_var", running_var, x);
+  const Dtype accumulator = accumulator_dtype(x.dtype());
+  check_channels("gamma", gamma.value(), x, x.dtype());
+  check_channels("beta", beta.value(), x, x.dtype());
+  check_channels("running_mean", running_mean, x, accumulator);
+  check_channels("running_var", running_var, x, accumulator);
   ATROUS_CHECK(ValueError, options.epsilon >= 0 && std::isfinite(options.epsilon), op, "epsilon ",
                options.epsilon, " must be at least 0");
   ATROUS_CHECK(ValueError, options.decay >= 0 && options.decay <= 1, op, "decay ", options.decay,
@@ -47,17 +49,16 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
                                         mean.span<double>(), var.span<double>());
       kernels::batch_norm_update_running<T>(stream, dims, std::as_const(mean).span<double>(),
                                             std::as_const(var).span<double>(), options.decay,
-                                            running_mean.span<T>(), running_var.span<T>());
+                                            running_mean.span<Accumulator<T>>(), running_var.span<Accumulator<T>>());
     } else {
       // Copies: the running averages may change before the backward pass.
-      mean = x.dtype() == Dtype::f64 ? running_mean.clone() : running_mean.to(Dtype::f64);
-      var = x.dtype() == Dtype::f64 ? running_var.clone() : running_var.to(Dtype::f64);
+      mean = accumulator == Dtype::f64 ? running_mean.clone() : running_mean.to(Dtype::f64);
+      var = accumulator == Dtype::f64 ? running_var.clone() : running_var.to(Dtype::f64);
     }
-    Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)}, x.dtype(), device);
+    Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)}, accumulator, device);
     kernels::batch_norm_forward<T>(stream, dims, x.value().span<T>(), std::as_const(mean).span<double>(),
                                    std::as_const(var).span<double>(), options.epsilon,
-                                   gamma.value().span<T>(), beta.value().span<T>(), coefficients.span<T>(),
-                                   y.span<T>());
+                                   gamma.value().span<T>(), beta.value().span<T>(), coefficients.span<Accumulator<T>>(), y.span<T>());
   });
   // Frozen, x is read for the gradient of gamma alone.
   const bool reads_x = training || gamma.requires_grad();
@@ -73,8 +74,8 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
           dbeta = grads.needed(2) ? grads.empty(2) : empty_like(gamma);
           sums = Tensor::empty({kernels::batch_norm_sums_size(dims)}, Dtype::f64, dy.device());
         }
-        Tensor coefficients =
-            Tensor::empty({kernels::batch_norm_coefficients_size(dims)}, dy.dtype(), dy.device());
+        Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)},
+                                            accumulator_dtype(dy.dtype()), dy.device());
         visit_float(dy.dtype(), [&]<class T>() {
           const auto of = [](Tensor& t) { return t.defined() ? t.span<T>() : Span<T>(); };
           // Without x (frozen, only beta's sum is wanted) dy stands in for it: dgamma is thrown away.
@@ -83,7 +84,7 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
               training ? kernels::batch_norm_backward_training<T> : kernels::batch_norm_backward_frozen<T>;
           backward(dy.stream(), dims, read.span<T>(), dy.span<T>(), mean.span<double>(), var.span<double>(),
                    epsilon, gamma.span<T>(), sums.defined() ? sums.span<double>() : Span<double>(),
-                   coefficients.span<T>(), of(dx), of(dgamma), of(dbeta));
+                   coefficients.span<Accumulator<T>>(), of(dx), of(dgamma), of(dbeta));
         });
       });
 }

@@ -37,20 +37,21 @@ Variable softmax_cross_entropy(const Variable& logits, const Tensor& labels,
     const Span<const std::int32_t> t = targets.span<std::int32_t>();
     const Span<const T> x = logits.value().span<T>();
     const bool mining = options.hard_fraction < 1;
+    using A = Accumulator<T>;
     Tensor losses, sorted;
     if (mining) {
-      losses = Tensor::empty(pixels, dtype, device);
-      sorted = Tensor::empty(pixels, dtype, device);
-      kernels::cross_entropy_losses<T>(stream, dims, x, t, losses.span<T>());
+      losses = Tensor::empty(pixels, dtype_of<A>(), device);
+      sorted = Tensor::empty(pixels, dtype_of<A>(), device);
+      kernels::cross_entropy_losses<T>(stream, dims, x, t, losses.span<A>());
     }
-    const Tensor weights = options.class_weights.defined() ? options.class_weights.to(dtype) : Tensor();
+    const Tensor weights = options.class_weights.defined() ? options.class_weights.to(dtype_of<A>()) : Tensor();
     Tensor sums = Tensor::empty({kernels::cross_entropy_sums_size(dims)}, Dtype::f64, device);
-    Tensor scales = Tensor::empty(pixels, dtype, device);
-    kernels::cross_entropy_scales<T>(stream, dims, t, weights.defined() ? weights.span<T>() : Span<const T>(),
-                                     options.hard_fraction, mining ? losses.span<T>() : Span<T>(),
-                                     mining ? sorted.span<T>() : Span<T>(), sums.span<double>(),
-                                     scales.span<T>());
-    kernels::cross_entropy<T>(stream, dims, x, t, std::as_const(scales).span<T>(), sums.span<double>(),
+    Tensor scales = Tensor::empty(pixels, dtype_of<A>(), device);
+    kernels::cross_entropy_scales<T>(stream, dims, t, weights.defined() ? weights.span<A>() : Span<const A>(),
+                                     options.hard_fraction, mining ? losses.span<A>() : Span<A>(),
+                                     mining ? sorted.span<A>() : Span<A>(), sums.span<double>(),
+                                     scales.span<A>());
+    kernels::cross_entropy<T>(stream, dims, x, t, std::as_const(scales).span<A>(), sums.span<double>(),
                               loss.span<T>(), dlogits.defined() ? dlogits.span<T>() : Span<T>());
   });
   return record(kOp, loss, {logits}, [dlogits = std::as_const(dlogits)](const Tensor& dy, Gradients& grads) {

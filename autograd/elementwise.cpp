@@ -15,8 +15,9 @@ void apply_dropout(const DropoutOptions& options, const Tensor& x, Tensor& y) {
     if (!options.channelwise) return kernels::dropout_forward<T>(x.stream(), rule, x.span<T>(), y.span<T>());
     const int last = x.rank() - 1;
     const kernels::ChannelDropoutDims dims{x.dim(0), x.shape().with(0, 1).with(last, 1).numel(), x.dim(last)};
-    Tensor factors = Tensor::empty({dims.batch, dims.channels}, x.dtype(), x.device());
-    kernels::channel_dropout_forward<T>(x.stream(), rule, dims, x.span<T>(), factors.span<T>(), y.span<T>());
+    Tensor factors = Tensor::empty({dims.batch, dims.channels}, accumulator_dtype(x.dtype()), x.device());
+    kernels::channel_dropout_forward<T>(x.stream(), rule, dims, x.span<T>(), factors.span<Accumulator<T>>(),
+                                        y.span<T>());
   });
 }
 

@@ -41,6 +41,8 @@ enum class Dtype { f32, f64, bf16, u8, i32, i64 };
 const char* dtype_name(Dtype dtype);
 /// Bytes of one element.
 std::int64_t dtype_size(Dtype dtype);
+/// The type of sums over elements of `dtype`: f32 for bf16, itself for all others.
+constexpr Dtype accumulator_dtype(Dtype dtype) { return dtype == Dtype::bf16 ? Dtype::f32 : dtype; }
 inline bool is_floating(Dtype dtype) {
   return dtype == Dtype::f32 || dtype == Dtype::f64 || dtype == Dtype::bf16;
 }

@@ -1,6 +1,5 @@
 #pragma once
 
-#include <array>
 #include <cmath>
 #include <cstdint>
 
@@ -13,9 +12,15 @@
 
 namespace atrous {
 
+/// Four words; std::array cannot be indexed in device code.
+struct PhiloxWords {
+  std::uint32_t words[4];
+  ATROUS_HD constexpr std::uint32_t operator[](std::uint64_t i) const { return words[i]; }
+  bool operator==(const PhiloxWords&) const = default;
+};
+
 /// Four independent 32-bit words for one counter value.
-ATROUS_HD constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, std::uint64_t stream,
-                                                        std::uint64_t counter) {
+ATROUS_HD constexpr PhiloxWords philox(std::uint64_t seed, std::uint64_t stream, std::uint64_t counter) {
   std::uint32_t k0 = std::uint32_t(seed), k1 = std::uint32_t(seed >> 32);
   std::uint32_t c0 = std::uint32_t(counter), c1 = std::uint32_t(counter >> 32);
   std::uint32_t c2 = std::uint32_t(stream), c3 = std::uint32_t(stream >> 32);
@@ -29,7 +34,7 @@ ATROUS_HD constexpr std::array<std::uint32_t, 4> philox(std::uint64_t seed, std:
     k0 += 0x9E3779B9u;
     k1 += 0xBB67AE85u;
   }
-  return {c0, c1, c2, c3};
+  return {{c0, c1, c2, c3}};
 }
 
 /// The 32-bit word of element i of a stream: word i%4 of counter i/4.

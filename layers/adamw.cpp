@@ -12,8 +12,9 @@ AdamW::AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& optio
                    options.epsilon > 0,
                "adamw", "beta1 ", options.beta1, ", beta2 ", options.beta2, ", epsilon ", options.epsilon);
   for (const Slot& slot : slots()) {
-    m_.push_back(Tensor::zeros(slot.variable.shape(), slot.variable.dtype()));
-    v_.push_back(Tensor::zeros(slot.variable.shape(), slot.variable.dtype()));
+    const Dtype dtype = accumulator_dtype(slot.variable.dtype());
+    m_.push_back(Tensor::zeros(slot.variable.shape(), dtype));
+    v_.push_back(Tensor::zeros(slot.variable.shape(), dtype));
   }
 }
 
@@ -36,7 +37,7 @@ void AdamW::update(std::size_t i, const Slot& slot, const Tensor& gradient) {
                             .epsilon = options_.epsilon,
                             .weight_decay = slot.settings.weight_decay,
                             .step = step_.span<std::int64_t>()[0]},
-                           gradient.span<T>(), m_[i].span<T>(), v_[i].span<T>(), w.mutable_value().span<T>());
+                           gradient.span<T>(), m_[i].span<Accumulator<T>>(), v_[i].span<Accumulator<T>>(), w.mutable_value().span<T>());
   });
 }
 

@@ -10,7 +10,7 @@ Sgd::Sgd(const std::vector<Parameter>& parameters, const SgdOptions& options, co
   ATROUS_CHECK(ValueError, options.momentum >= 0 && options.momentum < 1, "sgd", "a momentum of ",
                options.momentum, " is not in [0, 1)");
   for (const Slot& slot : slots())
-    momentum_.push_back(Tensor::zeros(slot.variable.shape(), slot.variable.dtype()));
+    momentum_.push_back(Tensor::zeros(slot.variable.shape(), accumulator_dtype(slot.variable.dtype())));
 }
 
 NamedState Sgd::state() const {
@@ -28,7 +28,7 @@ void Sgd::update(std::size_t i, const Slot& slot, const Tensor& gradient) {
                           .momentum = options_.momentum,
                           .weight_decay = slot.settings.weight_decay,
                           .nesterov = options_.nesterov},
-                         gradient.span<T>(), momentum_[i].span<T>(), w.mutable_value().span<T>());
+                         gradient.span<T>(), momentum_[i].span<Accumulator<T>>(), w.mutable_value().span<T>());
   });
 }
 

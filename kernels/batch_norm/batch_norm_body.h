@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "atrous/core/host_device.h"
+#include "atrous/core/dtype.h"
 #include "atrous/core/span.h"
 
 // The arithmetic of one channel or one element of each kernel of batch_norm.h.
@@ -17,26 +17,27 @@ ATROUS_HD inline std::int64_t batch_norm_chunk(std::int64_t channels) {
   return pixels < 8 ? 8 : pixels;
 }
 
-/// x - mean is computed as (x - center) - rest with center = T(mean): the difference of two near numbers is
-/// exact, and what rounding the mean to T lost is put into the constant.
-template <class T>
+/// x - mean is computed as (x - center) - rest with center = A(mean), A = Accumulator<T>: the difference of
+/// two near numbers is exact, and what rounding the mean to A lost is put into the constant.
+template <class A>
 ATROUS_HD double mean_rest(double mean) {
-  return mean - double(T(mean));
+  return mean - double(A(mean));
 }
 
 /// The coefficients of y = (x - center) scale + shift for channel c: three arrays of `channels` in a row.
 template <class T>
 struct BatchNormCoefficients {
+  using A = Accumulator<T>;
   std::int64_t channels;
   Span<const double> mean, var;
   double epsilon;
   Span<const T> gamma, beta;
-  Span<T> coefficients;
+  Span<A> coefficients;
   ATROUS_HD void operator()(std::int64_t c) const {
-    const double scale = double(gamma[c]) / std::sqrt(var[c] + epsilon);
-    coefficients[c] = T(mean[c]);
-    coefficients[channels + c] = T(scale);
-    coefficients[2 * channels + c] = T(double(beta[c]) - mean_rest<T>(mean[c]) * scale);
+    const double scale = double(A(gamma[c])) / std::sqrt(var[c] + epsilon);
+    coefficients[c] = A(mean[c]);
+    coefficients[channels + c] = A(scale);
+    coefficients[2 * channels + c] = A(double(A(beta[c])) - mean_rest<A>(mean[c]) * scale);
   }
 };
 
@@ -44,37 +45,63 @@ struct BatchNormCoefficients {
 /// pixels sum_dy and sum_dyx = sum dy (x - center).
 template <class T>
 struct BatchNormGradientCoefficients {
+  using A = Accumulator<T>;
   std::int64_t pixels, channels;
   bool training;
   Span<const double> mean, var, sum_dy, sum_dyx;
   double epsilon;
   Span<const T> gamma;
-  Span<T> coefficients, dgamma, dbeta;
+  Span<A> coefficients;
+  Span<T> dgamma, dbeta;
   ATROUS_HD void operator()(std::int64_t c) const {
-    const double r = 1 / std::sqrt(var[c] + epsilon), a = double(gamma[c]) * r;
-    const double centred = sum_dyx[c] - mean_rest<T>(mean[c]) * sum_dy[c];
+    const double r = 1 / std::sqrt(var[c] + epsilon), a = double(A(gamma[c])) * r;
+    const double centred = sum_dyx[c] - mean_rest<A>(mean[c]) * sum_dy[c];
     dbeta[c] = T(sum_dy[c]);
     dgamma[c] = T(centred * r);
     const double b = training ? -a * r * r * centred / double(pixels) : 0;
-    const double constant = training ? -a * sum_dy[c] / double(pixels) - b * mean_rest<T>(mean[c]) : 0;
-    coefficients[c] = T(mean[c]);
-    coefficients[channels + c] = T(a);
-    coefficients[2 * channels + c] = T(b);
-    coefficients[3 * channels + c] = T(constant);
+    const double constant = training ? -a * sum_dy[c] / double(pixels) - b * mean_rest<A>(mean[c]) : 0;
+    coefficients[c] = A(mean[c]);
+    coefficients[channels + c] = A(a);
+    coefficients[2 * channels + c] = A(b);
+    coefficients[3 * channels + c] = A(constant);
   }
 };
+
+/// The running average of one channel after a batch.
+template <class A>
+ATROUS_HD A next_running(A running, double batch, double decay) {
+  return A(decay * double(running) + (1 - decay) * batch);
+}
 
 /// Element i of the folded weight.
 template <class T>
 struct BatchNormFold {
+  using A = Accumulator<T>;
   std::int64_t channels;
-  Span<const T> gamma, var;
+  Span<const T> gamma;
+  Span<const A> var;
   double epsilon;
   Span<const T> weight;
   Span<T> folded_weight;
   ATROUS_HD void operator()(std::int64_t i) const {
     const std::int64_t k = i % channels;
-    folded_weight[i] = T(double(weight[i]) * double(gamma[k]) / std::sqrt(double(var[k]) + epsilon));
+    folded_weight[i] = T(double(A(weight[i])) * double(A(gamma[k])) / std::sqrt(double(var[k]) + epsilon));
+  }
+};
+
+/// Channel k of the folded bias.
+template <class T>
+struct BatchNormFoldBias {
+  using A = Accumulator<T>;
+  Span<const T> gamma, beta;
+  Span<const A> mean, var;
+  double epsilon;
+  Span<const T> bias;
+  Span<T> folded_bias;
+  ATROUS_HD void operator()(std::int64_t k) const {
+    const double scale = double(A(gamma[k])) / std::sqrt(double(var[k]) + epsilon);
+    const double before = bias.empty() ? 0.0 : double(A(bias[k]));
+    folded_bias[k] = T((before - double(mean[k])) * scale + double(A(beta[k])));
   }
 };
 

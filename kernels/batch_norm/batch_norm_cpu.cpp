@@ -88,14 +88,14 @@ void batch_norm_statistics(Stream, const BatchNormDims& dims, Span<const T> x, S
     for (std::int64_t c = begin; c < end; ++c) var[c] /= double(dims.pixels);
   });
 }
-ATROUS_INSTANTIATE_F32_F64(batch_norm_statistics);
+ATROUS_INSTANTIATE(batch_norm_statistics);
 
 template <class T>
 void batch_norm_update_running(Stream, const BatchNormDims& dims, Span<const double> mean,
-                               Span<const double> var, double decay, Span<T> running_mean,
-                               Span<T> running_var) {
+                               Span<const double> var, double decay,
+                               Span<Accumulator<T>> running_mean, Span<Accumulator<T>> running_var) {
   const double unbiased = double(dims.pixels) / double(dims.pixels - 1);
-  const auto next = [&](T running, double batch) { return T(decay * double(running) + (1 - decay) * batch); };
+  const auto next = [&](Accumulator<T> running, double batch) { return next_running(running, batch, decay); };
   for (std::int64_t c = 0; c < dims.channels; ++c)
     if (!std::isfinite(next(running_mean[c], mean[c])) ||
         !std::isfinite(next(running_var[c], var[c] * unbiased)))
@@ -105,21 +105,21 @@ void batch_norm_update_running(Stream, const BatchNormDims& dims, Span<const dou
     running_var[c] = next(running_var[c], var[c] * unbiased);
   }
 }
-ATROUS_INSTANTIATE_F32_F64(batch_norm_update_running);
+ATROUS_INSTANTIATE(batch_norm_update_running);
 
 template <class T>
 void batch_norm_forward(Stream, const BatchNormDims& dims, Span<const T> x, Span<const double> mean,
                         Span<const double> var, double epsilon, Span<const T> gamma, Span<const T> beta,
-                        Span<T> coefficients, Span<T> y) {
+                        Span<Accumulator<T>> coefficients, Span<T> y) {
   const std::int64_t channels = dims.channels;
   for_each(channels, BatchNormCoefficients<T>{channels, mean, var, epsilon, gamma, beta, coefficients});
-  const T* k = coefficients.data();
+  const Accumulator<T>* k = coefficients.data();
   for_each_chunk(dims, true, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     chunk_normalise(x.data() + first * channels, count, channels, k, k + channels, k + 2 * channels,
                     y.data() + first * channels);
   });
 }
-ATROUS_INSTANTIATE_F32_F64(batch_norm_forward);
+ATROUS_INSTANTIATE(batch_norm_forward);
 
 namespace {
 
@@ -127,10 +127,10 @@ namespace {
 template <class T>
 void backward_sums(const BatchNormDims& dims, bool training, Span<const T> x, Span<const T> dy,
                    Span<const double> mean, Span<const double> var, double epsilon, Span<const T> gamma,
-                   Span<double> sums, Span<T> coefficients, Span<T> dgamma, Span<T> dbeta) {
+                   Span<double> sums, Span<Accumulator<T>> coefficients, Span<T> dgamma, Span<T> dbeta) {
   const std::int64_t channels = dims.channels, chunks = chunks_of(dims);
-  const T* center = coefficients.data();
-  for_each(channels, [&](std::int64_t c) { coefficients[c] = T(mean[c]); });
+  const Accumulator<T>* center = coefficients.data();
+  for_each(channels, [&](std::int64_t c) { coefficients[c] = Accumulator<T>(mean[c]); });
   for_each_chunk(dims, false, [&](std::int64_t q, std::int64_t first, std::int64_t count) {
     double* of_chunk = sums.data() + 2 * q * channels;
     chunk_gradient_sums(x.data() + first * channels, dy.data() + first * channels, count, channels, center,
@@ -152,49 +152,46 @@ void backward_sums(const BatchNormDims& dims, bool training, Span<const T> x, Sp
 template <class T>
 void batch_norm_backward_training(Stream, const BatchNormDims& dims, Span<const T> x, Span<const T> dy,
                                   Span<const double> mean, Span<const double> var, double epsilon,
-                                  Span<const T> gamma, Span<double> sums, Span<T> coefficients, Span<T> dx,
-                                  Span<T> dgamma, Span<T> dbeta) {
+                                  Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
+                                  Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
   backward_sums(dims, true, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
   if (dx.empty()) return;
   const std::int64_t channels = dims.channels;
-  const T* k = coefficients.data();
+  const Accumulator<T>* k = coefficients.data();
   for_each_chunk(dims, true, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     const std::int64_t at = first * channels;
     chunk_input_gradient(x.data() + at, dy.data() + at, count, channels, k, k + channels, k + 2 * channels,
                          k + 3 * channels, dx.data() + at);
   });
 }
-ATROUS_INSTANTIATE_F32_F64(batch_norm_backward_training);
+ATROUS_INSTANTIATE(batch_norm_backward_training);
 
 template <class T>
 void batch_norm_backward_frozen(Stream, const BatchNormDims& dims, Span<const T> x, Span<const T> dy,
                                 Span<const double> mean, Span<const double> var, double epsilon,
-                                Span<const T> gamma, Span<double> sums, Span<T> coefficients, Span<T> dx,
-                                Span<T> dgamma, Span<T> dbeta) {
+                                Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
+                                Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
   const std::int64_t channels = dims.channels;
   if (!dgamma.empty())
     backward_sums(dims, false, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
   if (dx.empty()) return;
-  const Span<T> a = coefficients.part(channels, channels);
-  for_each(channels, [&](std::int64_t c) { a[c] = T(double(gamma[c]) / std::sqrt(var[c] + epsilon)); });
+  using A = Accumulator<T>;
+  const Span<A> a = coefficients.part(channels, channels);
+  for_each(channels, [&](std::int64_t c) { a[c] = A(double(A(gamma[c])) / std::sqrt(var[c] + epsilon)); });
   for_each_chunk(dims, true, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     chunk_scale(dy.data() + first * channels, count, channels, a.data(), dx.data() + first * channels);
   });
 }
-ATROUS_INSTANTIATE_F32_F64(batch_norm_backward_frozen);
+ATROUS_INSTANTIATE(batch_norm_backward_frozen);
 
 template <class T>
 void batch_norm_fold(Stream, std::int64_t channels, Span<const T> gamma, Span<const T> beta,
-                     Span<const T> mean, Span<const T> var, double epsilon, Span<const T> weight,
-                     Span<const T> bias, Span<T> folded_weight, Span<T> folded_bias) {
+                     Span<const Accumulator<T>> mean, Span<const Accumulator<T>> var, double epsilon,
+                     Span<const T> weight, Span<const T> bias, Span<T> folded_weight, Span<T> folded_bias) {
   for_each(weight.size(), BatchNormFold<T>{channels, gamma, var, epsilon, weight, folded_weight});
-  for_each(channels, [&](std::int64_t k) {
-    const double scale = double(gamma[k]) / std::sqrt(double(var[k]) + epsilon);
-    const double before = bias.empty() ? 0.0 : double(bias[k]);
-    folded_bias[k] = T((before - double(mean[k])) * scale + double(beta[k]));
-  });
+  for_each(channels, BatchNormFoldBias<T>{gamma, beta, mean, var, epsilon, bias, folded_bias});
 }
-ATROUS_INSTANTIATE_F32_F64(batch_norm_fold);
+ATROUS_INSTANTIATE(batch_norm_fold);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

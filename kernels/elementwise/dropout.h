@@ -29,6 +29,6 @@ ATROUS_KERNEL(dropout_forward, const DropoutRule& rule, Span<const T> x, Span<T>
 /// Its own backward.
 ///   factors  [batch, channels], scratch
 ATROUS_KERNEL(channel_dropout_forward, const DropoutRule& rule, const ChannelDropoutDims& dims,
-              Span<const T> x, Span<T> factors, Span<T> y);
+              Span<const T> x, Span<Accumulator<T>> factors, Span<T> y);
 
 }  // namespace atrous::kernels

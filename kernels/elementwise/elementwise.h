@@ -23,7 +23,7 @@ ATROUS_KERNEL(add_forward, Span<const T> a, Span<const T> b, Span<T> sum);
 /// product[i] = a[i] * b[i]. Its backward is the same kernel: da = dproduct * b.
 ATROUS_KERNEL(mul_forward, Span<const T> a, Span<const T> b, Span<T> product);
 
-/// y[i] = factor * x[i], the factor rounded to T; y may be x. Its backward is the same kernel.
+/// y[i] = factor * x[i], the factor rounded to Accumulator<T>; y may be x. Its backward is the same kernel.
 ATROUS_KERNEL(scale_forward, double factor, Span<const T> x, Span<T> y);
 
 }  // namespace atrous::kernels

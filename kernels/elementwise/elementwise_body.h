@@ -2,65 +2,99 @@
 
 #include <cstdint>
 
-#include "atrous/core/host_device.h"
+#include "atrous/core/dtype.h"
 #include "atrous/core/span.h"
 
-// The arithmetic of one element of each kernel of elementwise.h.
+// The arithmetic of one element of each kernel of elementwise.h: a function of values, which every kernel
+// calls, and a body that applies it to element i of its spans.
 
 namespace atrous::kernels {
 
-template <class T>
-struct ReluForward {
-  Span<const T> x;
-  Span<T> y;
-  ATROUS_HD void operator()(std::int64_t i) const { y[i] = x[i] <= T(0) ? T(0) : x[i]; }
+struct Relu {
+  template <class A>
+  ATROUS_HD A operator()(A x) const {
+    return x <= A(0) ? A(0) : x;
+  }
 };
 
-template <class T>
-struct ReluBackward {
-  Span<const T> y, dy;
-  Span<T> dx;
-  ATROUS_HD void operator()(std::int64_t i) const { dx[i] = y[i] <= T(0) ? T(0) : dy[i]; }
+/// The gradient that passes y = relu(x).
+struct ReluGradient {
+  template <class A>
+  ATROUS_HD A operator()(A y, A dy) const {
+    return y <= A(0) ? A(0) : dy;
+  }
 };
 
-template <class T>
-struct Relu6Forward {
+struct Relu6 {
+  template <class A>
+  ATROUS_HD A operator()(A x) const {
+    const A positive = x <= A(0) ? A(0) : x;
+    return positive >= A(6) ? A(6) : positive;
+  }
+};
+
+/// The gradient that passes y = relu6(x). Both comparisons are always made, so that a loop has no branch. A
+/// NaN passes dy on, as in relu.
+struct Relu6Gradient {
+  template <class A>
+  ATROUS_HD A operator()(A y, A dy) const {
+    return (y <= A(0)) | (y >= A(6)) ? A(0) : dy;
+  }
+};
+
+struct Plus {
+  template <class A>
+  ATROUS_HD A operator()(A a, A b) const {
+    return a + b;
+  }
+};
+
+struct Times {
+  template <class A>
+  ATROUS_HD A operator()(A a, A b) const {
+    return a * b;
+  }
+};
+
+template <class A>
+struct TimesFactor {
+  A factor;
+  ATROUS_HD A operator()(A x) const { return factor * x; }
+};
+
+/// y[i] = f(x[i])
+template <class T, class F>
+struct UnaryBody {
   Span<const T> x;
   Span<T> y;
+  F f = {};
+  ATROUS_HD void operator()(std::int64_t i) const { y[i] = T(f(Accumulator<T>(x[i]))); }
+};
+
+/// y[i] = f(a[i], b[i])
+template <class T, class F>
+struct BinaryBody {
+  Span<const T> a, b;
+  Span<T> y;
+  F f = {};
   ATROUS_HD void operator()(std::int64_t i) const {
-    const T positive = x[i] <= T(0) ? T(0) : x[i];
-    y[i] = positive >= T(6) ? T(6) : positive;
+    y[i] = T(f(Accumulator<T>(a[i]), Accumulator<T>(b[i])));
   }
 };
 
 template <class T>
-struct Relu6Backward {
-  Span<const T> y, dy;
-  Span<T> dx;
-  // Both comparisons are always made, so that the loop has no branch. A NaN passes dy on, as in relu.
-  ATROUS_HD void operator()(std::int64_t i) const { dx[i] = (y[i] <= T(0)) | (y[i] >= T(6)) ? T(0) : dy[i]; }
-};
-
+using ReluForward = UnaryBody<T, Relu>;
 template <class T>
-struct AddForward {
-  Span<const T> a, b;
-  Span<T> sum;
-  ATROUS_HD void operator()(std::int64_t i) const { sum[i] = a[i] + b[i]; }
-};
-
+using ReluBackward = BinaryBody<T, ReluGradient>;
 template <class T>
-struct MulForward {
-  Span<const T> a, b;
-  Span<T> product;
-  ATROUS_HD void operator()(std::int64_t i) const { product[i] = a[i] * b[i]; }
-};
-
+using Relu6Forward = UnaryBody<T, Relu6>;
 template <class T>
-struct ScaleForward {
-  T factor;
-  Span<const T> x;
-  Span<T> y;
-  ATROUS_HD void operator()(std::int64_t i) const { y[i] = factor * x[i]; }
-};
+using Relu6Backward = BinaryBody<T, Relu6Gradient>;
+template <class T>
+using AddForward = BinaryBody<T, Plus>;
+template <class T>
+using MulForward = BinaryBody<T, Times>;
+template <class T>
+using ScaleForward = UnaryBody<T, TimesFactor<Accumulator<T>>>;
 
 }  // namespace atrous::kernels

@@ -27,7 +27,7 @@ void relu_forward(Stream, Span<const T> x, Span<T> y) {
       y.size(), [=](auto i, auto n) { simd::relu_forward(x.data() + i, y.data() + i, n); },
       ReluForward<T>{x, y});
 }
-ATROUS_INSTANTIATE_F32_F64(relu_forward);
+ATROUS_INSTANTIATE(relu_forward);
 
 template <class T>
 void relu_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
@@ -35,7 +35,7 @@ void relu_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
       dx.size(), [=](auto i, auto n) { simd::relu_backward(y.data() + i, dy.data() + i, dx.data() + i, n); },
       ReluBackward<T>{y, dy, dx});
 }
-ATROUS_INSTANTIATE_F32_F64(relu_backward);
+ATROUS_INSTANTIATE(relu_backward);
 
 template <class T>
 void relu6_forward(Stream, Span<const T> x, Span<T> y) {
@@ -43,7 +43,7 @@ void relu6_forward(Stream, Span<const T> x, Span<T> y) {
       y.size(), [=](auto i, auto n) { simd::relu6_forward(x.data() + i, y.data() + i, n); },
       Relu6Forward<T>{x, y});
 }
-ATROUS_INSTANTIATE_F32_F64(relu6_forward);
+ATROUS_INSTANTIATE(relu6_forward);
 
 template <class T>
 void relu6_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
@@ -51,7 +51,7 @@ void relu6_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
       dx.size(), [=](auto i, auto n) { simd::relu6_backward(y.data() + i, dy.data() + i, dx.data() + i, n); },
       Relu6Backward<T>{y, dy, dx});
 }
-ATROUS_INSTANTIATE_F32_F64(relu6_backward);
+ATROUS_INSTANTIATE(relu6_backward);
 
 template <class T>
 void add_forward(Stream, Span<const T> a, Span<const T> b, Span<T> sum) {
@@ -59,7 +59,7 @@ void add_forward(Stream, Span<const T> a, Span<const T> b, Span<T> sum) {
       sum.size(), [=](auto i, auto n) { simd::add_forward(a.data() + i, b.data() + i, sum.data() + i, n); },
       AddForward<T>{a, b, sum});
 }
-ATROUS_INSTANTIATE_F32_F64(add_forward);
+ATROUS_INSTANTIATE(add_forward);
 
 template <class T>
 void mul_forward(Stream, Span<const T> a, Span<const T> b, Span<T> product) {
@@ -68,14 +68,14 @@ void mul_forward(Stream, Span<const T> a, Span<const T> b, Span<T> product) {
       [=](auto i, auto n) { simd::mul_forward(a.data() + i, b.data() + i, product.data() + i, n); },
       MulForward<T>{a, b, product});
 }
-ATROUS_INSTANTIATE_F32_F64(mul_forward);
+ATROUS_INSTANTIATE(mul_forward);
 
 template <class T>
 void scale_forward(Stream, double factor, Span<const T> x, Span<T> y) {
   for_each_or_simd<T>(
       y.size(), [=](auto i, auto n) { simd::scale_forward(float(factor), x.data() + i, y.data() + i, n); },
-      ScaleForward<T>{T(factor), x, y});
+      ScaleForward<T>{x, y, {Accumulator<T>(factor)}});
 }
-ATROUS_INSTANTIATE_F32_F64(scale_forward);
+ATROUS_INSTANTIATE(scale_forward);
 
 }  // namespace atrous::kernels::cpu

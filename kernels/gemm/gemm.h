@@ -23,7 +23,8 @@ template <class T>
 std::int64_t gemm_workspace_size(const GemmDims& dims);
 
 /// c[i,j] = sum over d of op(a)[i,d] * op(b)[d,j]; c is [rows, columns], row-major, overwritten. A depth of 0
-/// gives zeros. Float runs on the register tile of the instruction set, double on Eigen.
+/// gives zeros. On the CPU float runs on the register tile of the instruction set, double on Eigen, bf16
+/// in plain loops.
 ATROUS_KERNEL(gemm, const GemmDims& dims, Span<const T> a, Span<const T> b, Span<T> workspace, Span<T> c);
 
 }  // namespace atrous::kernels

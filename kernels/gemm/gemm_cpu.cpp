@@ -40,6 +40,10 @@ std::int64_t gemm_workspace_size<double>(const GemmDims&) {
   return 0;
 }
 template <>
+std::int64_t gemm_workspace_size<bf16>(const GemmDims&) {
+  return 0;
+}
+template <>
 std::int64_t gemm_workspace_size<float>(const GemmDims& d) {
   if (d.rows == 0 || d.columns == 0 || d.depth == 0) return 0;
   const Conv2dDims conv = as_convolution(d);
@@ -75,6 +79,22 @@ void gemm<double>(Stream, const GemmDims& d, Span<const double> a, Span<const do
       else
         out.noalias() = left.middleRows(i, rows) * right.middleCols(j, columns);
     }
+  });
+}
+
+// Plain loops, sums in float: the reference of the CUDA kernel.
+template <>
+void gemm<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b, Span<bf16>,
+                Span<bf16> c) {
+  parallel_for(d.rows, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t j = 0; j < d.columns; ++j) {
+        float sum = 0;
+        for (std::int64_t k = 0; k < d.depth; ++k)
+          sum += float(a[d.transpose_a ? k * d.rows + i : i * d.depth + k]) *
+                 float(b[d.transpose_b ? j * d.depth + k : k * d.columns + j]);
+        c[i * d.columns + j] = bf16(sum);
+      }
   });
 }
 

@@ -24,10 +24,11 @@ struct SgdRule {
 ///   weight -= learning_rate * velocity                     or, with nesterov,
 ///   weight -= learning_rate * (g + momentum * velocity)
 ///
-///   velocity  starts as zeros; may be empty if momentum is 0
+///   velocity  starts as zeros; may be empty if momentum is 0. Of Accumulator<T>: in bf16 it would stand still
 ///
 /// Source: Sutskever et al., ICML 2013.
-ATROUS_KERNEL(sgd_step, const SgdRule& rule, Span<const T> gradient, Span<T> velocity, Span<T> weight);
+ATROUS_KERNEL(sgd_step, const SgdRule& rule, Span<const T> gradient, Span<Accumulator<T>> velocity,
+              Span<T> weight);
 
 struct AdamwRule {
   double learning_rate;
@@ -43,10 +44,10 @@ struct AdamwRule {
 ///   mean   = beta1 * mean + (1 - beta1) * gradient;  square = beta2 * square + (1 - beta2) * gradient^2
 ///   weight -= learning_rate * mean / (1 - beta1^step) / (sqrt(square / (1 - beta2^step)) + epsilon)
 ///
-///   mean, square  start as zeros
+///   mean, square  start as zeros; of Accumulator<T>, as above
 ///
 /// Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019, algorithm 2.
-ATROUS_KERNEL(adamw_step, const AdamwRule& rule, Span<const T> gradient, Span<T> mean, Span<T> square,
-              Span<T> weight);
+ATROUS_KERNEL(adamw_step, const AdamwRule& rule, Span<const T> gradient, Span<Accumulator<T>> mean,
+              Span<Accumulator<T>> square, Span<T> weight);
 
 }  // namespace atrous::kernels

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "atrous/core/host_device.h"
+#include "atrous/core/dtype.h"
 #include "atrous/core/span.h"
 #include "atrous/kernels/optimizer/optimizer.h"
 
@@ -13,43 +13,55 @@ namespace atrous::kernels {
 
 template <class T>
 struct SgdStep {
-  T learning_rate, momentum, weight_decay;
+  using A = Accumulator<T>;
+  A learning_rate, momentum, weight_decay;
   bool nesterov;
   Span<const T> gradient;
-  Span<T> velocity, weight;
+  Span<A> velocity;
+  Span<T> weight;
+  SgdStep(const SgdRule& r, Span<const T> g, Span<A> v, Span<T> w)
+      : learning_rate(A(r.learning_rate)),
+        momentum(A(r.momentum)),
+        weight_decay(A(r.weight_decay)),
+        nesterov(r.nesterov),
+        gradient(g),
+        velocity(v),
+        weight(w) {}
   ATROUS_HD void operator()(std::int64_t i) const {
-    const T g = gradient[i] + weight_decay * weight[i];
-    T v = g;
+    const A w = A(weight[i]), g = A(gradient[i]) + weight_decay * w;
+    A v = g;
     if (!velocity.empty()) v = velocity[i] = momentum * velocity[i] + g;
-    weight[i] -= learning_rate * (nesterov ? g + momentum * v : v);
+    weight[i] = T(w - learning_rate * (nesterov ? g + momentum * v : v));
   }
 };
 
 /// What adamw_step computes once for all elements.
-template <class T>
+template <class A>
 struct AdamwFactors {
-  T shrink, beta1, beta2, rest1, rest2, rate, root, epsilon;
+  A shrink, beta1, beta2, rest1, rest2, rate, root, epsilon;
   explicit AdamwFactors(const AdamwRule& r)
-      : shrink(T(1 - r.learning_rate * r.weight_decay)),
-        beta1(T(r.beta1)),
-        beta2(T(r.beta2)),
-        rest1(T(1 - r.beta1)),
-        rest2(T(1 - r.beta2)),
-        rate(T(r.learning_rate / (1 - std::pow(r.beta1, double(r.step))))),
-        root(T(1 / std::sqrt(1 - std::pow(r.beta2, double(r.step))))),
-        epsilon(T(r.epsilon)) {}
+      : shrink(A(1 - r.learning_rate * r.weight_decay)),
+        beta1(A(r.beta1)),
+        beta2(A(r.beta2)),
+        rest1(A(1 - r.beta1)),
+        rest2(A(1 - r.beta2)),
+        rate(A(r.learning_rate / (1 - std::pow(r.beta1, double(r.step))))),
+        root(A(1 / std::sqrt(1 - std::pow(r.beta2, double(r.step))))),
+        epsilon(A(r.epsilon)) {}
 };
 
 template <class T>
 struct AdamwStep {
-  AdamwFactors<T> f;
+  using A = Accumulator<T>;
+  AdamwFactors<A> f;
   Span<const T> gradient;
-  Span<T> mean, square, weight;
+  Span<A> mean, square;
+  Span<T> weight;
   ATROUS_HD void operator()(std::int64_t i) const {
-    const T g = gradient[i];
-    mean[i] = f.beta1 * mean[i] + f.rest1 * g;
-    square[i] = f.beta2 * square[i] + f.rest2 * (g * g);
-    weight[i] = f.shrink * weight[i] - f.rate * mean[i] / (f.root * std::sqrt(square[i]) + f.epsilon);
+    const A g = A(gradient[i]);
+    const A m = mean[i] = f.beta1 * mean[i] + f.rest1 * g;
+    const A s = square[i] = f.beta2 * square[i] + f.rest2 * (g * g);
+    weight[i] = T(f.shrink * A(weight[i]) - f.rate * m / (f.root * std::sqrt(s) + f.epsilon));
   }
 };
 

@@ -9,9 +9,9 @@
 namespace atrous::kernels::cpu {
 
 template <class T>
-void sgd_step(Stream, const SgdRule& r, Span<const T> gradient, Span<T> velocity, Span<T> weight) {
-  const SgdStep<T> step{T(r.learning_rate), T(r.momentum), T(r.weight_decay), r.nesterov, gradient,
-                        velocity,           weight};
+void sgd_step(Stream, const SgdRule& r, Span<const T> gradient, Span<Accumulator<T>> velocity,
+              Span<T> weight) {
+  const SgdStep<T> step(r, gradient, velocity, weight);
   if constexpr (std::is_same_v<T, float>)
     parallel_for(weight.size(), kElementGrain, [&](std::int64_t begin, std::int64_t end) {
       simd::sgd_step(step.learning_rate, step.momentum, step.weight_decay, step.nesterov,
@@ -21,12 +21,12 @@ void sgd_step(Stream, const SgdRule& r, Span<const T> gradient, Span<T> velocity
   else
     for_each(weight.size(), step);
 }
-ATROUS_INSTANTIATE_F32_F64(sgd_step);
+ATROUS_INSTANTIATE(sgd_step);
 
 template <class T>
-void adamw_step(Stream, const AdamwRule& rule, Span<const T> gradient, Span<T> mean, Span<T> square,
-                Span<T> weight) {
-  const AdamwFactors<T> f(rule);
+void adamw_step(Stream, const AdamwRule& rule, Span<const T> gradient, Span<Accumulator<T>> mean,
+                Span<Accumulator<T>> square, Span<T> weight) {
+  const AdamwFactors<Accumulator<T>> f(rule);
   if constexpr (std::is_same_v<T, float>) {
     const float factors[] = {f.shrink, f.beta1, f.beta2, f.rest1, f.rest2, f.rate, f.root, f.epsilon};
     parallel_for(weight.size(), kElementGrain, [&](std::int64_t begin, std::int64_t end) {
@@ -37,6 +37,6 @@ void adamw_step(Stream, const AdamwRule& rule, Span<const T> gradient, Span<T> m
     for_each(weight.size(), AdamwStep<T>{f, gradient, mean, square, weight});
   }
 }
-ATROUS_INSTANTIATE_F32_F64(adamw_step);
+ATROUS_INSTANTIATE(adamw_step);
 
 }  // namespace atrous::kernels::cpu

@@ -2,12 +2,15 @@
 
 #include <limits>
 
+#include "atrous/core/dtype.h"
 #include "atrous/kernels/pool2d/pool2d.h"
 
-// The arithmetic of one pixel and a range of its channels: the CPU asks for all channels of a pixel, whose
-// inner loops then run over contiguous memory; a CUDA thread asks for one.
+// Which taps a window has, and the arithmetic of one pixel and a range of its channels, of at most
+// kPoolChannels: inner loops run over contiguous memory.
 
 namespace atrous::kernels {
+
+inline constexpr std::int64_t kPoolChannels = 64;
 
 /// Taps of the window at (oh, ow) that lie inside the image.
 struct PoolWindow {
@@ -51,7 +54,7 @@ struct MaxPoolForward {
     Index* where = taps.empty() ? nullptr : taps.data() + pixel * d.channels;
     const PoolWindow w(d, oh, ow);
     const auto first = w.empty() ? Index(0) : Index(w.rows.first * d.window.w + w.cols.first);
-    for (std::int64_t c = begin; c < end; ++c) best[c] = -std::numeric_limits<T>::infinity();
+    for (std::int64_t c = begin; c < end; ++c) best[c] = T(-std::numeric_limits<Accumulator<T>>::infinity());
     for (std::int64_t c = begin; where && c < end; ++c) where[c] = first;
     for (std::int64_t r = w.rows.first; r < w.rows.end; ++r)
       for (std::int64_t s = w.cols.first; s < w.cols.end; ++s) {
@@ -59,7 +62,8 @@ struct MaxPoolForward {
                            iw = ow * d.stride.w + s - d.padding.left;
         const T* in = x.data() + ((n * d.in_h + ih) * d.in_w + iw) * d.channels;
         for (std::int64_t c = begin; c < end; ++c) {
-          const bool better = in[c] > best[c] || (in[c] != in[c] && best[c] == best[c]);
+          const auto v = Accumulator<T>(in[c]), b = Accumulator<T>(best[c]);
+          const bool better = v > b || (v != v && b == b);
           if (better) best[c] = in[c];
           if (better && where) where[c] = Index(r * d.window.w + s);
         }
@@ -77,8 +81,7 @@ struct MaxPoolBackward {
   /// Channels begin..end-1 of input pixel `pixel` of [N, H, W].
   ATROUS_HD void operator()(std::int64_t pixel, std::int64_t begin, std::int64_t end) const {
     const std::int64_t iw = pixel % d.in_w, ih = pixel / d.in_w % d.in_h, n = pixel / d.in_w / d.in_h;
-    T* out = dx.data() + pixel * d.channels;
-    for (std::int64_t c = begin; c < end; ++c) out[c] = T(0);
+    Accumulator<T> sum[kPoolChannels] = {};
     const TapRange rows = windows_over(ih, d.out_h, d.padding.top, d.window.h, d.stride.h);
     const TapRange cols = windows_over(iw, d.out_w, d.padding.left, d.window.w, d.stride.w);
     for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
@@ -86,8 +89,11 @@ struct MaxPoolBackward {
         const auto tap = Index((ih + d.padding.top - oh * d.stride.h) * d.window.w +
                                (iw + d.padding.left - ow * d.stride.w));
         const std::int64_t from = ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
-        for (std::int64_t c = begin; c < end; ++c) out[c] += taps[from + c] == tap ? dy[from + c] : T(0);
+        for (std::int64_t c = begin; c < end; ++c)
+          sum[c - begin] += taps[from + c] == tap ? Accumulator<T>(dy[from + c]) : Accumulator<T>(0);
       }
+    T* out = dx.data() + pixel * d.channels;
+    for (std::int64_t c = begin; c < end; ++c) out[c] = T(sum[c - begin]);
   }
 };
 
@@ -99,18 +105,18 @@ struct AvgPoolForward {
 
   ATROUS_HD void operator()(std::int64_t pixel, std::int64_t begin, std::int64_t end) const {
     const std::int64_t ow = pixel % d.out_w, oh = pixel / d.out_w % d.out_h, n = pixel / d.out_w / d.out_h;
-    T* sum = y.data() + pixel * d.channels;
-    for (std::int64_t c = begin; c < end; ++c) sum[c] = T(0);
+    Accumulator<T> sum[kPoolChannels] = {};
     const PoolWindow w(d, oh, ow);
     for (std::int64_t r = w.rows.first; r < w.rows.end; ++r)
       for (std::int64_t s = w.cols.first; s < w.cols.end; ++s) {
         const std::int64_t ih = oh * d.stride.h + r - d.padding.top,
                            iw = ow * d.stride.w + s - d.padding.left;
         const T* in = x.data() + ((n * d.in_h + ih) * d.in_w + iw) * d.channels;
-        for (std::int64_t c = begin; c < end; ++c) sum[c] += in[c];
+        for (std::int64_t c = begin; c < end; ++c) sum[c - begin] += Accumulator<T>(in[c]);
       }
-    const T divisor = T(pool_divisor(d, oh, ow));
-    for (std::int64_t c = begin; c < end; ++c) sum[c] /= divisor;
+    const auto divisor = Accumulator<T>(pool_divisor(d, oh, ow));
+    T* out = y.data() + pixel * d.channels;
+    for (std::int64_t c = begin; c < end; ++c) out[c] = T(sum[c - begin] / divisor);
   }
 };
 
@@ -122,16 +128,17 @@ struct AvgPoolBackward {
 
   ATROUS_HD void operator()(std::int64_t pixel, std::int64_t begin, std::int64_t end) const {
     const std::int64_t iw = pixel % d.in_w, ih = pixel / d.in_w % d.in_h, n = pixel / d.in_w / d.in_h;
-    T* out = dx.data() + pixel * d.channels;
-    for (std::int64_t c = begin; c < end; ++c) out[c] = T(0);
+    Accumulator<T> sum[kPoolChannels] = {};
     const TapRange rows = windows_over(ih, d.out_h, d.padding.top, d.window.h, d.stride.h);
     const TapRange cols = windows_over(iw, d.out_w, d.padding.left, d.window.w, d.stride.w);
     for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
       for (std::int64_t ow = cols.first; ow < cols.end; ++ow) {
-        const T share = T(1) / T(pool_divisor(d, oh, ow));
+        const auto share = Accumulator<T>(1) / Accumulator<T>(pool_divisor(d, oh, ow));
         const T* g = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
-        for (std::int64_t c = begin; c < end; ++c) out[c] += g[c] * share;
+        for (std::int64_t c = begin; c < end; ++c) sum[c - begin] += Accumulator<T>(g[c]) * share;
       }
+    T* out = dx.data() + pixel * d.channels;
+    for (std::int64_t c = begin; c < end; ++c) out[c] = T(sum[c - begin]);
   }
 };
 

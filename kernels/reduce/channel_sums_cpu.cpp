@@ -6,7 +6,7 @@
 namespace atrous::kernels {
 namespace {
 
-constexpr std::int64_t kGroup = 8;        // rows that are added in T
+constexpr std::int64_t kGroup = 8;        // rows that are added in Accumulator<T>
 constexpr std::int64_t kMostBlocks = 64;  // partial sums a channel
 constexpr std::int64_t kBlockElements = 1 << 14;
 
@@ -23,9 +23,8 @@ std::int64_t block_count(const RowsDims& d) { return (d.rows + rows_per_block(d)
 template <class T>
 void add_group(const T* x, std::int64_t stride, std::int64_t channels, double* sums) {
   for (std::int64_t c = 0; c < channels; ++c) {
-    const T* p = x + c;
-    const T low = (p[0] + p[stride]) + (p[2 * stride] + p[3 * stride]);
-    const T high = (p[4 * stride] + p[5 * stride]) + (p[6 * stride] + p[7 * stride]);
+    const auto at = [p = x + c, stride](std::int64_t row) { return Accumulator<T>(p[row * stride]); };
+    const auto low = (at(0) + at(1)) + (at(2) + at(3)), high = (at(4) + at(5)) + (at(6) + at(7));
     sums[c] += double(low + high);
   }
 }
@@ -48,7 +47,7 @@ void channel_sums(Stream, const RowsDims& dims, Span<const T> x, Span<double> sc
       for (; row + kGroup <= end; row += kGroup)
         add_group(x.data() + row * channels, channels, channels, sums);
       for (; row < end; ++row)
-        for (std::int64_t c = 0; c < channels; ++c) sums[c] += double(x.data()[row * channels + c]);
+        for (std::int64_t c = 0; c < channels; ++c) sums[c] += double(Accumulator<T>(x.data()[row * channels + c]));
     }
   });
   // Blocks in pairs, pairs of pairs: the sums of all channels move at once.
@@ -64,7 +63,7 @@ void channel_sums(Stream, const RowsDims& dims, Span<const T> x, Span<double> sc
   }
   for (std::int64_t c = 0; c < channels; ++c) y[c] = blocks ? T(scratch[c]) : T(0);
 }
-ATROUS_INSTANTIATE_F32_F64(channel_sums);
+ATROUS_INSTANTIATE(channel_sums);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

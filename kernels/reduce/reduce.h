@@ -36,8 +36,8 @@ struct RowsDims {
 /// Doubles of scratch for channel_sums.
 std::int64_t channel_sums_workspace_size(const RowsDims& dims);
 
-/// y[c] = sum over rows of x[row, c]: the gradient of a bias. Groups of 8 rows are added in T, all else in
-/// double.
+/// y[c] = sum over rows of x[row, c]: the gradient of a bias. Groups of rows (8 on the CPU) are added in
+/// Accumulator<T>, all else in double.
 ///   x  [rows, channels]
 ///   y  [channels]
 ATROUS_KERNEL(channel_sums, const RowsDims& dims, Span<const T> x, Span<double> scratch, Span<T> y);

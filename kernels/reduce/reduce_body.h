@@ -3,7 +3,7 @@
 #include <cmath>
 #include <cstdint>
 
-#include "atrous/core/host_device.h"
+#include "atrous/core/dtype.h"
 #include "atrous/core/span.h"
 
 // What the reductions of reduce.h do with one element and how they join two partial results.
@@ -65,8 +65,8 @@ struct ReduceLeaf {
     for (double& lane : lanes) lane = Rule::kStart;
     std::int64_t i = 0;
     for (; i + kReduceLanes <= n; i += kReduceLanes)
-      for (int l = 0; l < kReduceLanes; ++l) lanes[l] = Rule::join(lanes[l], Rule::load(double(p[i + l])));
-    for (int l = 0; i < n; ++i, ++l) lanes[l] = Rule::join(lanes[l], Rule::load(double(p[i])));
+      for (int l = 0; l < kReduceLanes; ++l) lanes[l] = Rule::join(lanes[l], Rule::load(double(Accumulator<T>(p[i + l]))));
+    for (int l = 0; i < n; ++i, ++l) lanes[l] = Rule::join(lanes[l], Rule::load(double(Accumulator<T>(p[i]))));
     scratch[leaf] = reduce_tree<Rule>(lanes, kReduceLanes);
   }
 };

@@ -24,34 +24,34 @@ template <class T>
 void sum_forward(Stream, Span<const T> x, Span<double> scratch, Span<double> result) {
   result[0] = reduce<SumRule>(x, scratch);
 }
-ATROUS_INSTANTIATE_F32_F64(sum_forward);
+ATROUS_INSTANTIATE(sum_forward);
 
 template <class T>
 void sum_of_squares(Stream, Span<const T> x, Span<double> scratch, Span<double> result) {
   result[0] = reduce<SumOfSquaresRule>(x, scratch);
 }
-ATROUS_INSTANTIATE_F32_F64(sum_of_squares);
+ATROUS_INSTANTIATE(sum_of_squares);
 
 template <class T>
 void max_abs(Stream, Span<const T> x, Span<double> scratch, Span<double> result) {
   result[0] = reduce<MaxAbsRule>(x, scratch);
 }
-ATROUS_INSTANTIATE_F32_F64(max_abs);
+ATROUS_INSTANTIATE(max_abs);
 
 template <class T>
 void all_finite(Stream, Span<const T> x, Span<double> scratch, Span<double> result) {
   result[0] = reduce<AllFiniteRule>(x, scratch) == 0 ? 1 : 0;
 }
-ATROUS_INSTANTIATE_F32_F64(all_finite);
+ATROUS_INSTANTIATE(all_finite);
 
 template <class T>
 void sum_backward(Stream, double factor, Span<const T> dy, Span<T> dx) {
-  const T value = T(factor * double(dy[0]));
+  const T value = T(factor * double(Accumulator<T>(dy[0])));
   parallel_for(dx.size(), kElementGrain, [&](std::int64_t begin, std::int64_t end) {
     std::fill(dx.begin() + begin, dx.begin() + end, value);
   });
 }
-ATROUS_INSTANTIATE_F32_F64(sum_backward);
+ATROUS_INSTANTIATE(sum_backward);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

@@ -8,7 +8,8 @@
 // Softmax cross entropy of every pixel, in three steps. Labels become targets: a class, or -1 for a pixel
 // that is left out. Targets become scales: what the loss of each pixel counts in the result, class weights,
 // hard-pixel mining and the division included; 0 for a pixel that does not count, whatever its logits are.
-// Then one pass over the logits makes the loss and, where it is wanted, the gradient.
+// Then one pass over the logits makes the loss and, where it is wanted, the gradient. Losses, weights and
+// scales are of Accumulator<T>: one part in a million pixels is not for bf16.
 
 namespace atrous::kernels {
 
@@ -21,7 +22,7 @@ ATROUS_KERNEL(cross_entropy_targets, const SoftmaxDims& dims, std::int64_t ignor
 
 /// losses[p] = log(sum over c of exp(logits[p,c])) - logits[p,targets[p]];  0 where targets[p] is -1.
 ATROUS_KERNEL(cross_entropy_losses, const SoftmaxDims& dims, Span<const T> logits,
-              Span<const std::int32_t> targets, Span<T> losses);
+              Span<const std::int32_t> targets, Span<Accumulator<T>> losses);
 
 /// Doubles that the sums of a call take: one for each chunk of pixels, cut by shape alone.
 std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims);
@@ -34,8 +35,9 @@ std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims);
 ///   workspace  [pixels] where hard_fraction < 1, else may be empty
 ///   scales     [pixels], overwritten
 ATROUS_KERNEL(cross_entropy_scales, const SoftmaxDims& dims, Span<const std::int32_t> targets,
-              Span<const T> class_weights, double hard_fraction, Span<const T> losses, Span<T> workspace,
-              Span<double> sums, Span<T> scales);
+              Span<const Accumulator<T>> class_weights, double hard_fraction,
+              Span<const Accumulator<T>> losses, Span<Accumulator<T>> workspace, Span<double> sums,
+              Span<Accumulator<T>> scales);
 
 /// loss = sum over p of scales[p] (log(sum over c of exp(logits[p,c])) - logits[p,targets[p]]), and its
 /// gradient
@@ -47,7 +49,7 @@ ATROUS_KERNEL(cross_entropy_scales, const SoftmaxDims& dims, Span<const std::int
 ///   loss     one element, overwritten
 ///   dlogits  [pixels, classes], overwritten, or empty if it is not wanted
 ATROUS_KERNEL(cross_entropy, const SoftmaxDims& dims, Span<const T> logits, Span<const std::int32_t> targets,
-              Span<const T> scales, Span<double> sums, Span<T> loss, Span<T> dlogits);
+              Span<const Accumulator<T>> scales, Span<double> sums, Span<T> loss, Span<T> dlogits);
 
 /// scaled[i] = factor[0] dlogits[i]: the chain rule after cross_entropy.
 ATROUS_KERNEL(cross_entropy_chain, Span<const T> factor, Span<const T> dlogits, Span<T> scaled);

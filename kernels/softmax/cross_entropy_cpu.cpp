@@ -53,7 +53,7 @@ template decltype(cross_entropy_targets<std::int32_t>) cross_entropy_targets<std
 
 template <class T>
 void cross_entropy_losses(Stream, const SoftmaxDims& dims, Span<const T> logits,
-                          Span<const std::int32_t> targets, Span<T> losses) {
+                          Span<const std::int32_t> targets, Span<Accumulator<T>> losses) {
   const std::int64_t classes = dims.classes;
   parallel_for(dims.pixels, 1 + (1 << 12) / classes, [&](std::int64_t begin, std::int64_t end) {
     if constexpr (std::is_same_v<T, float>)
@@ -63,10 +63,11 @@ void cross_entropy_losses(Stream, const SoftmaxDims& dims, Span<const T> logits,
         return;
       }
     for (std::int64_t p = begin; p < end; ++p)
-      losses[p] = targets[p] < 0 ? T(0) : cross_entropy_of(logits.data() + p * classes, classes, targets[p]);
+      losses[p] = targets[p] < 0 ? Accumulator<T>(0)
+                                 : cross_entropy_of(logits.data() + p * classes, classes, targets[p]);
   });
 }
-ATROUS_INSTANTIATE_F32_F64(cross_entropy_losses);
+ATROUS_INSTANTIATE(cross_entropy_losses);
 
 namespace {
 
@@ -102,13 +103,15 @@ void keep_hardest(Span<const std::int32_t> targets, double hard_fraction, Span<c
 
 template <class T>
 void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32_t> targets,
-                          Span<const T> class_weights, double hard_fraction, Span<const T> losses,
-                          Span<T> workspace, Span<double> sums, Span<T> scales) {
+                          Span<const Accumulator<T>> class_weights, double hard_fraction,
+                          Span<const Accumulator<T>> losses, Span<Accumulator<T>> workspace,
+                          Span<double> sums, Span<Accumulator<T>> scales) {
+  using A = Accumulator<T>;
   for_each(dims.pixels, [=](std::int64_t p) {
     const std::int32_t target = targets[p];
-    scales[p] = target < 0 ? T(0) : class_weights.empty() ? T(1) : class_weights[target];
+    scales[p] = target < 0 ? A(0) : class_weights.empty() ? A(1) : class_weights[target];
   });
-  if (hard_fraction < 1) keep_hardest(targets, hard_fraction, losses, workspace, scales);
+  if (hard_fraction < 1) keep_hardest<A>(targets, hard_fraction, losses, workspace, scales);
   const std::int64_t chunks = chunks_of(dims);
   parallel_for(chunks, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
@@ -123,23 +126,23 @@ void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32
   for (std::int64_t q = 0; q < chunks; ++q) total += sums[q];
   if (!(total > 0)) return;
   const double factor = 1 / total;
-  for_each(dims.pixels, [scales, factor](std::int64_t p) { scales[p] = T(double(scales[p]) * factor); });
+  for_each(dims.pixels, [scales, factor](std::int64_t p) { scales[p] = A(double(scales[p]) * factor); });
 }
-ATROUS_INSTANTIATE_F32_F64(cross_entropy_scales);
+ATROUS_INSTANTIATE(cross_entropy_scales);
 
 namespace {
 
 // The loss of some pixels, weighted and summed, and their gradient unless dlogits is null.
 template <class T>
 double chunk_cross_entropy(std::int64_t pixels, std::int64_t classes, const T* logits,
-                           const std::int32_t* targets, const T* scales, T* dlogits) {
+                           const std::int32_t* targets, const Accumulator<T>* scales, T* dlogits) {
   if constexpr (std::is_same_v<T, float>)
     if (classes <= simd::kMostClasses)
       return simd::cross_entropy(pixels, classes, logits, targets, scales, nullptr, dlogits);
   double loss = 0;
   for (std::int64_t p = 0; p < pixels; ++p) {
     const T* x = logits + p * classes;
-    if (scales[p] != T(0)) loss += double(scales[p]) * double(cross_entropy_of(x, classes, targets[p]));
+    if (scales[p] != Accumulator<T>(0)) loss += double(scales[p]) * double(cross_entropy_of(x, classes, targets[p]));
     if (dlogits) cross_entropy_gradient(x, classes, targets[p], scales[p], dlogits + p * classes);
   }
   return loss;
@@ -149,7 +152,7 @@ double chunk_cross_entropy(std::int64_t pixels, std::int64_t classes, const T* l
 
 template <class T>
 void cross_entropy(Stream, const SoftmaxDims& dims, Span<const T> logits, Span<const std::int32_t> targets,
-                   Span<const T> scales, Span<double> sums, Span<T> loss, Span<T> dlogits) {
+                   Span<const Accumulator<T>> scales, Span<double> sums, Span<T> loss, Span<T> dlogits) {
   const std::int64_t chunks = chunks_of(dims);
   parallel_for(chunks, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
@@ -163,13 +166,14 @@ void cross_entropy(Stream, const SoftmaxDims& dims, Span<const T> logits, Span<c
   for (std::int64_t q = 0; q < chunks; ++q) sum += sums[q];
   loss[0] = T(sum);
 }
-ATROUS_INSTANTIATE_F32_F64(cross_entropy);
+ATROUS_INSTANTIATE(cross_entropy);
 
 template <class T>
 void cross_entropy_chain(Stream, Span<const T> factor, Span<const T> dlogits, Span<T> scaled) {
-  for_each(dlogits.size(), [&](std::int64_t i) { scaled[i] = factor[0] * dlogits[i]; });
+  using A = Accumulator<T>;
+  for_each(dlogits.size(), [&](std::int64_t i) { scaled[i] = T(A(factor[0]) * A(dlogits[i])); });
 }
-ATROUS_INSTANTIATE_F32_F64(cross_entropy_chain);
+ATROUS_INSTANTIATE(cross_entropy_chain);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

@@ -37,13 +37,13 @@ void softmax_forward(Stream, const SoftmaxDims& dims, Span<const T> x, Span<T> y
     if (vectorised(dims)) return vector_softmax(dims, false, x.data(), y.data());
   for_each_pixel(dims, SoftmaxForward<T>{dims.classes, x, y});
 }
-ATROUS_INSTANTIATE_F32_F64(softmax_forward);
+ATROUS_INSTANTIATE(softmax_forward);
 
 template <class T>
 void softmax_backward(Stream, const SoftmaxDims& dims, Span<const T> y, Span<const T> dy, Span<T> dx) {
   for_each_pixel(dims, SoftmaxBackward<T>{dims.classes, y, dy, dx});
 }
-ATROUS_INSTANTIATE_F32_F64(softmax_backward);
+ATROUS_INSTANTIATE(softmax_backward);
 
 template <class T>
 void log_softmax_forward(Stream, const SoftmaxDims& dims, Span<const T> x, Span<T> y) {
@@ -51,13 +51,13 @@ void log_softmax_forward(Stream, const SoftmaxDims& dims, Span<const T> x, Span<
     if (vectorised(dims)) return vector_softmax(dims, true, x.data(), y.data());
   for_each_pixel(dims, LogSoftmaxForward<T>{dims.classes, x, y});
 }
-ATROUS_INSTANTIATE_F32_F64(log_softmax_forward);
+ATROUS_INSTANTIATE(log_softmax_forward);
 
 template <class T>
 void log_softmax_backward(Stream, const SoftmaxDims& dims, Span<const T> y, Span<const T> dy, Span<T> dx) {
   for_each_pixel(dims, LogSoftmaxBackward<T>{dims.classes, y, dy, dx});
 }
-ATROUS_INSTANTIATE_F32_F64(log_softmax_backward);
+ATROUS_INSTANTIATE(log_softmax_backward);
 
 template <class T>
 void argmax_channels(Stream, const SoftmaxDims& dims, Span<const T> x, Span<std::uint8_t> labels8,
@@ -76,6 +76,6 @@ void argmax_channels(Stream, const SoftmaxDims& dims, Span<const T> x, Span<std:
   else
     for_each_pixel(dims, ArgmaxChannels<T, std::uint8_t>{dims.classes, x, labels8});
 }
-ATROUS_INSTANTIATE_F32_F64(argmax_channels);
+ATROUS_INSTANTIATE(argmax_channels);
 
 }  // namespace atrous::kernels::cpu

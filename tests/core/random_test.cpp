@@ -8,7 +8,7 @@
 namespace atrous::tests {
 namespace {
 
-using Words = std::array<std::uint32_t, 4>;
+using Words = PhiloxWords;
 
 }  // namespace
 

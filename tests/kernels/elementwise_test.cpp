@@ -73,7 +73,7 @@ TEST_CASE("elementwise: the loops of every instruction set give the bodies' bits
       run_body(n, Relu6Backward<float>{a, b, out()});
       CHECK(same_bits(got, expected));
       simd::scale_forward.on(isa)(-1.7f, a.data(), got.data(), n);
-      run_body(n, ScaleForward<float>{-1.7f, a, out()});
+      run_body(n, ScaleForward<float>{a, out(), {-1.7f}});
       CHECK(same_bits(got, expected));
 
       // Sums and products of two NaNs may keep either's bits: finite numbers only.
