@@ -35,16 +35,27 @@ auto map(const T* m, std::int64_t rows, std::int64_t columns) {
 
 }  // namespace
 
+namespace {
+
+// What cuBLAS takes at most, by its manual: 32 MiB on Hopper, less elsewhere. And room to align it.
+template <class T>
+std::int64_t cublas_workspace_size() {
+  return ((std::int64_t(32) << 20) + 256) / std::int64_t(sizeof(T));
+}
+
+}  // namespace
+
 template <>
-std::int64_t gemm_workspace_size<double>(const GemmDims&) {
-  return 0;
+std::int64_t gemm_workspace_size<double>(const GemmDims&, Device device) {
+  return device.is_cpu() ? 0 : cublas_workspace_size<double>();
 }
 template <>
-std::int64_t gemm_workspace_size<bf16>(const GemmDims&) {
-  return 0;
+std::int64_t gemm_workspace_size<bf16>(const GemmDims&, Device device) {
+  return device.is_cpu() ? 0 : cublas_workspace_size<bf16>();
 }
 template <>
-std::int64_t gemm_workspace_size<float>(const GemmDims& d) {
+std::int64_t gemm_workspace_size<float>(const GemmDims& d, Device device) {
+  if (!device.is_cpu()) return cublas_workspace_size<float>();
   if (d.rows == 0 || d.columns == 0 || d.depth == 0) return 0;
   const Conv2dDims conv = as_convolution(d);
   const std::int64_t copy = d.transpose_a && d.transpose_b ? d.rows * d.depth : 0;
