@@ -52,7 +52,7 @@ Tensor workspace(const Tensor& beside, std::int64_t size) {
 template <class T>
 void backward_input(const kernels::DepthwiseConv2dDims& dims, const Tensor& dy, const Tensor& weight,
                     Tensor dx) {
-  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_input_workspace_size<T>(dims));
+  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_input_workspace_size<T>(dims, dy.device()));
   kernels::depthwise_conv2d_backward_input<T>(dy.stream(), dims, dy.span<T>(), weight.span<T>(),
                                               scratch.span<T>(), dx.span<T>());
 }
@@ -60,7 +60,7 @@ void backward_input(const kernels::DepthwiseConv2dDims& dims, const Tensor& dy, 
 template <class T>
 void backward_weight(const kernels::DepthwiseConv2dDims& dims, const Tensor& x, const Tensor& dy,
                      Tensor dweight) {
-  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_weight_workspace_size<T>(dims));
+  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_weight_workspace_size<T>(dims, dy.device()));
   kernels::depthwise_conv2d_backward_weight<T>(dy.stream(), dims, x.span<T>(), dy.span<T>(),
                                                scratch.span<T>(), dweight.span<T>());
 }
@@ -80,7 +80,7 @@ Variable depthwise_conv2d(const Variable& x, const Variable& weight, const Varia
   const kernels::DepthwiseConv2dDims dims = checked_dims(x, weight, bias, options);  // throws here
   Tensor y = Tensor::empty({dims.batch, dims.out_h, dims.out_w, dims.out_channels()}, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
-    Tensor scratch = workspace<T>(y, kernels::depthwise_conv2d_forward_workspace_size<T>(dims));
+    Tensor scratch = workspace<T>(y, kernels::depthwise_conv2d_forward_workspace_size<T>(dims, y.device()));
     kernels::Conv2dEpilogue<T> epilogue;
     if (bias.defined()) epilogue.bias = bias.value().span<T>();
     kernels::depthwise_conv2d_forward<T>(x.stream(), dims, x.value().span<T>(), weight.value().span<T>(),

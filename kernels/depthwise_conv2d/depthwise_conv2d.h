@@ -10,7 +10,8 @@
 // never mixed. Output channel k is made from input channel k / multiplier. Little arithmetic for each byte
 // read, so its speed is that of memory: floats with multiplier 1 and 16 channels or more take
 // depthwise_conv2d_fast.h, which reads an input once for several outputs, everything else the plain loops of
-// depthwise_conv2d_body.h. The bias has the gradient of conv2d's (conv2d_backward_bias).
+// depthwise_conv2d_body.h; on a CUDA device windows of 3x3 do the same in depthwise_conv2d_rows.cuh. The bias
+// has the gradient of conv2d's (conv2d_backward_bias).
 
 namespace atrous::kernels {
 
@@ -29,13 +30,16 @@ struct DepthwiseConv2dDims {
   ATROUS_HD constexpr std::int64_t taps() const { return window_h * window_w; }
 };
 
-/// Elements of T that the kernels below need as `workspace`. Its content is undefined before and after.
+/// Elements of T that the kernels below need as `workspace` on a device. Its content is undefined before and
+/// after; it is aligned as Accumulator<T> is.
 template <class T>
-std::int64_t depthwise_conv2d_forward_workspace_size(const DepthwiseConv2dDims& dims);
+std::int64_t depthwise_conv2d_forward_workspace_size(const DepthwiseConv2dDims& dims, Device device = kCpu);
 template <class T>
-std::int64_t depthwise_conv2d_backward_input_workspace_size(const DepthwiseConv2dDims& dims);
+std::int64_t depthwise_conv2d_backward_input_workspace_size(const DepthwiseConv2dDims& dims,
+                                                            Device device = kCpu);
 template <class T>
-std::int64_t depthwise_conv2d_backward_weight_workspace_size(const DepthwiseConv2dDims& dims);
+std::int64_t depthwise_conv2d_backward_weight_workspace_size(const DepthwiseConv2dDims& dims,
+                                                             Device device = kCpu);
 
 /// y[n,oh,ow,k] = activation(bias[k] + sum over r,s of
 ///                x[n, oh*stride.h + r*rate.h - padding.top, ow*stride.w + s*rate.w - padding.left, k/M] *

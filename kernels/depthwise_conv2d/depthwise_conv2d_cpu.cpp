@@ -5,6 +5,7 @@
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_body.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_fast.h"
+#include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_strips.h"
 
 namespace atrous::kernels {
 namespace {
@@ -21,21 +22,23 @@ bool is_fast(const DepthwiseConv2dDims& d) {
 }  // namespace
 
 template <class T>
-std::int64_t depthwise_conv2d_forward_workspace_size(const DepthwiseConv2dDims& d) {
-  return is_fast<T>(d) ? fast::packed_size(d) : 0;
+std::int64_t depthwise_conv2d_forward_workspace_size(const DepthwiseConv2dDims& d, Device device) {
+  return device.is_cpu() && is_fast<T>(d) ? fast::packed_size(d) : 0;
 }
 template <class T>
-std::int64_t depthwise_conv2d_backward_input_workspace_size(const DepthwiseConv2dDims& d) {
-  return is_fast<T>(d) ? fast::packed_size(d) : 0;
+std::int64_t depthwise_conv2d_backward_input_workspace_size(const DepthwiseConv2dDims& d, Device device) {
+  return device.is_cpu() && is_fast<T>(d) ? fast::packed_size(d) : 0;
 }
 template <class T>
-std::int64_t depthwise_conv2d_backward_weight_workspace_size(const DepthwiseConv2dDims& d) {
+std::int64_t depthwise_conv2d_backward_weight_workspace_size(const DepthwiseConv2dDims& d, Device device) {
+  constexpr std::int64_t kSum = sizeof(Accumulator<T>) / sizeof(T);
+  if (!device.is_cpu()) return kSum * depthwise_weight_partials(d);
   if (is_fast<T>(d)) return fast::partial_size(d);
-  return parts_of(d) * (d.taps() + 1) * d.out_channels();  // and a sum of one row for each part
+  return kSum * parts_of(d) * (d.taps() + 1) * d.out_channels();  // and a sum of one row for each part
 }
-ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_forward_workspace_size);
-ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_input_workspace_size);
-ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_weight_workspace_size);
+ATROUS_INSTANTIATE(depthwise_conv2d_forward_workspace_size);
+ATROUS_INSTANTIATE(depthwise_conv2d_backward_input_workspace_size);
+ATROUS_INSTANTIATE(depthwise_conv2d_backward_weight_workspace_size);
 
 namespace cpu {
 namespace {
@@ -58,7 +61,7 @@ void depthwise_conv2d_forward(Stream, const DepthwiseConv2dDims& dims, Span<cons
     if (fast::takes(dims)) return fast::depthwise_forward(dims, x, weight, epilogue, workspace, y);
   for_each_pixel(dims.out_pixels(), dims.out_channels(), DepthwiseForward<T>{dims, x, weight, epilogue, y});
 }
-ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_forward);
+ATROUS_INSTANTIATE(depthwise_conv2d_forward);
 
 template <class T>
 void depthwise_conv2d_backward_input(Stream, const DepthwiseConv2dDims& dims, Span<const T> dy,
@@ -67,7 +70,7 @@ void depthwise_conv2d_backward_input(Stream, const DepthwiseConv2dDims& dims, Sp
     if (fast::takes(dims)) return fast::depthwise_backward_input(dims, dy, weight, workspace, dx);
   for_each_pixel(dims.in_pixels(), dims.channels, DepthwiseBackwardInput<T>{dims, dy, weight, dx});
 }
-ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_input);
+ATROUS_INSTANTIATE(depthwise_conv2d_backward_input);
 
 template <class T>
 void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, Span<const T> x,
@@ -77,8 +80,9 @@ void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, S
   const std::int64_t k = dims.out_channels(), taps = dims.taps(), size = taps * k;
   const std::int64_t parts = parts_of(dims), rows = dims.batch * dims.out_h;
   const DepthwiseBackwardWeight<T> body{dims, x, dy};
-  T* sums = workspace.data();
-  T* row_sums = sums + parts * size;
+  using Sum = Accumulator<T>;
+  Sum* sums = reinterpret_cast<Sum*>(workspace.data());
+  Sum* row_sums = sums + parts * size;
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p)
       for (std::int64_t t = 0; t < taps; ++t)
@@ -86,12 +90,12 @@ void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, S
              row_sums + p * k, sums + p * size + t * k);
   });
   for (std::int64_t i = 0; i < size; ++i) {
-    T sum = 0;
+    Sum sum = 0;
     for (std::int64_t p = 0; p < parts; ++p) sum += sums[p * size + i];
-    dweight[i] = sum;
+    dweight[i] = T(sum);
   }
 }
-ATROUS_INSTANTIATE_F32_F64(depthwise_conv2d_backward_weight);
+ATROUS_INSTANTIATE(depthwise_conv2d_backward_weight);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

@@ -8,14 +8,20 @@
 namespace atrous::kernels::cpu {
 namespace {
 
-// body(i) for i in 0..n-1, each of which touches about `cost` elements.
-template <class Body>
-void for_each_pixel(std::int64_t n, std::int64_t cost, const Body& body) {
+// call(i) for i in 0..n-1, each of which touches about `cost` elements.
+template <class Call>
+void for_each_pixel(std::int64_t n, std::int64_t cost, const Call& call) {
   const std::int64_t grain = 1 + (1 << 14) / (cost + 1);
   parallel_for(n, grain, [&](std::int64_t begin, std::int64_t end) {
-    const Body local = body;
+    const Call local = call;
     for (std::int64_t i = begin; i < end; ++i) local(i);
   });
+}
+
+// body(i, 0, channels) for i in 0..n-1.
+template <class Body>
+void for_each_pixel(std::int64_t n, std::int64_t cost, std::int64_t channels, const Body& body) {
+  for_each_pixel(n, cost, [=](std::int64_t i) { body(i, 0, channels); });
 }
 
 std::int64_t out_pixels(const ResizeDims& d) { return d.batch * d.out_h * d.out_w; }
@@ -26,18 +32,18 @@ template <class T>
 void resize_bilinear_forward(Stream, const ResizeDims& dims, Span<const T> x, Span<T> y) {
   if constexpr (std::is_same_v<T, float>)
     if (fast_resize_bilinear_forward(dims, x, y)) return;
-  for_each_pixel(out_pixels(dims), dims.channels, ResizeBilinearForward<T>{dims, x, y});
+  for_each_pixel(out_pixels(dims), dims.channels, dims.channels, ResizeBilinearForward<T>{dims, x, y});
 }
-ATROUS_INSTANTIATE_F32_F64(resize_bilinear_forward);
+ATROUS_INSTANTIATE(resize_bilinear_forward);
 
 template <class T>
 void resize_bilinear_backward(Stream, const ResizeDims& dims, Span<const T> dy, Span<T> dx) {
   if constexpr (std::is_same_v<T, float>)
     if (fast_resize_bilinear_backward(dims, dy, dx)) return;
   const std::int64_t n = dims.batch * dims.in_h * dims.in_w;
-  if (n > 0) for_each_pixel(n, dy.size() / n, ResizeBilinearBackward<T>{dims, dy, dx});
+  if (n > 0) for_each_pixel(n, dy.size() / n, dims.channels, ResizeBilinearBackward<T>{dims, dy, dx});
 }
-ATROUS_INSTANTIATE_F32_F64(resize_bilinear_backward);
+ATROUS_INSTANTIATE(resize_bilinear_backward);
 
 template <class T>
 void resize_argmax(Stream, const ResizeDims& dims, Span<const T> x, Span<std::uint8_t> labels8,
@@ -49,11 +55,11 @@ void resize_argmax(Stream, const ResizeDims& dims, Span<const T> x, Span<std::ui
   else
     for_each_pixel(labels8.size(), dims.channels, ResizeArgmax<T, std::uint8_t>{dims, x, labels8});
 }
-ATROUS_INSTANTIATE_F32_F64(resize_argmax);
+ATROUS_INSTANTIATE(resize_argmax);
 
 template <class T>
 void resize_nearest(Stream, const ResizeDims& dims, Span<const T> x, Span<T> y) {
-  for_each_pixel(out_pixels(dims), dims.channels, ResizeNearest<T>{dims, x, y});
+  for_each_pixel(out_pixels(dims), dims.channels, dims.channels, ResizeNearest<T>{dims, x, y});
 }
 template decltype(resize_nearest<std::uint8_t>) resize_nearest<std::uint8_t>;
 template decltype(resize_nearest<std::int32_t>) resize_nearest<std::int32_t>;
@@ -62,13 +68,13 @@ template <class T>
 void resize_antialias_forward(Stream, const ResizeDims& dims, Span<const T> x, Span<T> workspace, Span<T> y) {
   const std::int64_t rows = dims.batch * dims.in_h;
   const Span<T> narrow = workspace.part(0, rows * dims.out_w * dims.channels);
-  for_each_pixel(rows * dims.out_w, dims.channels * (2 + 2 * dims.in_w / dims.out_w),
+  for_each_pixel(rows * dims.out_w, dims.channels * (2 + 2 * dims.in_w / dims.out_w), dims.channels,
                  ResizeAntialiasAxis<T>{dims.in_w, dims.out_w, dims.channels, x, narrow});
   const std::int64_t inner = dims.out_w * dims.channels;
-  for_each_pixel(dims.batch * dims.out_h, inner * (2 + 2 * dims.in_h / dims.out_h),
+  for_each_pixel(dims.batch * dims.out_h, inner * (2 + 2 * dims.in_h / dims.out_h), inner,
                  ResizeAntialiasAxis<T>{dims.in_h, dims.out_h, inner, narrow, y});
 }
-ATROUS_INSTANTIATE_F32_F64(resize_antialias_forward);
+ATROUS_INSTANTIATE(resize_antialias_forward);
 
 }  // namespace atrous::kernels::cpu
 
