@@ -1,10 +1,14 @@
 # What every target of the project shares: the include root, the warnings, and how a folder adds its files to the library.
 
-# Sources and headers of one folder: atrous_sources(HEADERS a.h b.h  PRIVATE_HEADERS a_body.h  SOURCES a.cpp)
-# HEADERS are public: installed, and each must compile alone.
+# Sources and headers of one folder: atrous_sources(HEADERS a.h b.h  PRIVATE_HEADERS a_body.h  SOURCES a.cpp  CPU_SOURCES b.cpp)
+# HEADERS are public: installed, and each must compile alone. CPU_SOURCES are the same with and without CUDA (they read no
+# ATROUS_WITH_CUDA, and pick no kernel by its stream): the library and its emulated twin in the tests share their objects.
 function(atrous_sources)
-  cmake_parse_arguments(ARG "" "" "HEADERS;SOURCES;PRIVATE_HEADERS" ${ARGN})
+  cmake_parse_arguments(ARG "" "" "HEADERS;SOURCES;CPU_SOURCES;PRIVATE_HEADERS" ${ARGN})
   target_sources(atrous PRIVATE ${ARG_SOURCES} ${ARG_PRIVATE_HEADERS})
+  target_sources(atrous_cpu PRIVATE ${ARG_CPU_SOURCES})
+  list(TRANSFORM ARG_SOURCES PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
+  set_property(GLOBAL APPEND PROPERTY ATROUS_SOURCES ${ARG_SOURCES})
   list(TRANSFORM ARG_HEADERS PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/)
   if(ARG_HEADERS)
     target_sources(atrous PUBLIC FILE_SET HEADERS BASE_DIRS ${PROJECT_SOURCE_DIR} FILES ${ARG_HEADERS})

@@ -23,9 +23,9 @@ function(atrous_simd_sources)
       set(wrapper ${PROJECT_BINARY_DIR}/simd/${stem}_${isa}.cpp)
       set(text "#define ATROUS_ISA ${isa}\n#define ATROUS_VECTOR_BYTES ${ATROUS_BYTES_${isa}}\n#include \"${CMAKE_CURRENT_SOURCE_DIR}/${source}\"\n")
       file(CONFIGURE OUTPUT ${wrapper} CONTENT "${text}" @ONLY)
-      target_sources(atrous PRIVATE ${wrapper})
+      target_sources(atrous_cpu PRIVATE ${wrapper})
       # Source properties are seen in the folder of the target, not of the caller.
-      set_source_files_properties(${wrapper} TARGET_DIRECTORY atrous PROPERTIES
+      set_source_files_properties(${wrapper} TARGET_DIRECTORY atrous_cpu PROPERTIES
         COMPILE_OPTIONS "${ATROUS_KERNEL_OPTIMIZATION};-fno-math-errno;-ffp-contract=fast;-Wno-psabi;${ATROUS_FLAGS_${isa}}")
     endforeach()
   endforeach()

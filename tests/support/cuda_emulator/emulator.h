@@ -2,6 +2,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <set>
+#include <string>
 
 // The emulator's controls, for tests: how threads are scheduled, what was reported, what was counted.
 //
@@ -22,12 +24,15 @@ struct Config {
   unsigned yield_at_access = 0;   ///< out of 65536: chance to switch at any access (checked build)
   int resident_blocks = 1;        ///< blocks alive at once; more than one lets blocks interleave
   bool lazy_streams = false;      ///< queue stream work, and run it only when something synchronises
-  bool abort_on_error = false;    ///< default: record, make the launch fail, go on
+  bool abort_on_error =
+      false;           ///< stop the program at the first report, for a debugger; default: the launch fails
+  bool quiet = false;  ///< do not print reports: a test expects them
   bool protect_device_memory = false;  ///< the host touching device memory outside of kernels faults
   bool stats = false;                  ///< checked build: count sectors and bank conflicts per access site
   std::size_t static_shared_limit = 48 * 1024;
   std::size_t shared_limit = 227 * 1024;  ///< of sm_90; 163 KiB on sm_80, 99 KiB on sm_86 and sm_89
   std::size_t stack_bytes = 64 * 1024;
+  std::size_t device_bytes = std::size_t(16) << 30;  ///< memory of the device
 };
 Config& config();
 
@@ -46,12 +51,33 @@ struct Counters {
 };
 Counters& counters();
 
-/// Accesses of whole warps, of the first blocks of each launch while Config::stats is set.
-struct StatTotals {
-  std::uint64_t device_requests, sectors, ideal_sectors, shared_requests, wavefronts, ideal_wavefronts;
+/// How warps reached memory: the first 64 blocks of each launch, counted in the checked build while
+/// Config::stats is set. Device memory moves in sectors of 32 bytes; shared memory serves a request in as
+/// many wavefronts as its busiest bank has words.
+struct AccessStats {
+  std::uint64_t device_requests, sectors, ideal_sectors;  ///< ideal: the bytes asked for, without gaps
+  std::uint64_t shared_requests, wavefronts,
+      ideal_wavefronts;  ///< ideal: no two words of a request in one bank
+  double sector_ratio() const { return ideal_sectors ? double(sectors) / double(ideal_sectors) : 1; }
+  double wavefront_ratio() const {
+    return ideal_wavefronts ? double(wavefronts) / double(ideal_wavefronts) : 1;
+  }
 };
-StatTotals take_stat_totals();
-/// Per access site, with source lines.
-void print_stats();
+/// What was counted since the last call, and the same by access site, as lines of text.
+AccessStats take_access_stats();
+std::string take_access_sites();
+
+/// The statistics of what `run` launches.
+template <class Run>
+AccessStats stats_of(const Run& run) {
+  take_access_stats();
+  config().stats = true;
+  run();
+  config().stats = false;
+  return take_access_stats();
+}
+
+/// Functions of atrous::kernels::cuda that have launched something, by demangled name.
+std::set<std::string> covered_functions();
 
 }  // namespace atrous::emu
