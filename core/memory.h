@@ -8,7 +8,11 @@
 // The allocator behind every tensor. Freed blocks are kept and given out again to requests of the same size
 // class (eight classes for each power of two, so at most an eighth is wasted); large blocks lie in huge pages
 // where the system has them. Memory is thus mapped once and stays warm, which is worth more than any single
-// kernel: touching fresh pages is slower than arithmetic.
+// kernel: touching fresh pages is slower than arithmetic. Each device has its own.
+//
+// On a CUDA device a freed block goes to the next allocation under the same stream (core/stream.h), and needs
+// no wait. A tensor that is used under another stream than the one it was made under must outlive that use:
+// wait for it with an Event before letting it go.
 
 namespace atrous {
 
@@ -33,8 +37,8 @@ void trim_memory(Device device = kCpu);
 /// For tests: from now on every block is filled with NaN patterns (bytes 0xff) and stands between guard
 /// words. A block that was written outside its bounds is found when it is freed and counted in
 /// damaged_blocks().
-void set_memory_checks(bool on);
-std::int64_t damaged_blocks();
+void set_memory_checks(bool on, Device device = kCpu);
+std::int64_t damaged_blocks(Device device = kCpu);
 
 namespace detail {
 /// At least `bytes` bytes, aligned to 64. Throws MemoryError.

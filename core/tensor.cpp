@@ -6,6 +6,8 @@
 #include <limits>
 #include <type_traits>
 
+#include "atrous/core/config.h"
+#include "atrous/core/cuda_backend.h"
 #include "atrous/core/error.h"
 
 namespace atrous {
@@ -27,6 +29,23 @@ To convert(From value) {
     return static_cast<To>(value);
 }
 
+// Bytes from one device to another, in the order of their streams. What comes to the host is there on return.
+void copy_bytes(void* to, Device to_device, const void* from, Device from_device, std::int64_t count) {
+  if (count == 0) return;
+  const auto bytes = std::size_t(count);
+  if (to_device.is_cpu() && from_device.is_cpu()) {
+    std::memmove(to, from, bytes);
+    return;
+  }
+  if constexpr (ATROUS_WITH_CUDA) {
+    if (from_device.is_cpu()) return cuda_backend::copy_in(to, from, bytes, current_stream(to_device));
+    if (to_device.is_cpu()) return cuda_backend::copy_out(to, from, bytes, current_stream(from_device));
+    if (to_device != from_device) cuda_backend::synchronize_stream(current_stream(to_device));
+    cuda_backend::copy_on_device(to, from, bytes, current_stream(from_device));
+    if (to_device != from_device) cuda_backend::synchronize_stream(current_stream(from_device));
+  }
+}
+
 }  // namespace
 
 Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
@@ -42,7 +61,12 @@ Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  if (t.bytes()) std::memset(t.data(), 0, std::size_t(t.bytes()));
+  if (!t.bytes()) return t;
+  if (device.is_cpu()) {
+    std::memset(t.data(), 0, std::size_t(t.bytes()));
+  } else if constexpr (ATROUS_WITH_CUDA) {
+    cuda_backend::fill_bytes(t.data(), 0, std::size_t(t.bytes()), current_stream(device));
+  }
   return t;
 }
 
@@ -74,7 +98,8 @@ std::int64_t Tensor::dim(int axis) const {
 
 double Tensor::item() const {
   ATROUS_CHECK(ShapeError, numel() == 1, "tensor", "item() wants one element; this is ", shape_);
-  return visit_dtype(dtype_, [&]<class T>() { return convert<double>(span<T>()[0]); });
+  const Tensor host = to(kCpu);
+  return visit_dtype(dtype_, [&]<class T>() { return convert<double>(host.span<T>()[0]); });
 }
 
 Tensor Tensor::reshape(const Shape& shape) const {
@@ -95,6 +120,7 @@ Tensor Tensor::clone() const {
 
 Tensor Tensor::to(Dtype dtype) const {
   if (dtype == dtype_ || !defined()) return *this;
+  if (!device().is_cpu()) return to(kCpu).to(dtype).to(device());
   Tensor t = empty(shape_, dtype, device());
   visit_dtype(dtype_, [&]<class From>() {
     visit_dtype(dtype, [&]<class To>() {
@@ -106,12 +132,14 @@ Tensor Tensor::to(Dtype dtype) const {
 }
 
 Tensor Tensor::to(Device device) const {
-  ATROUS_CHECK(DeviceError, device == this->device(), "tensor", "cannot move from ", this->device(), " to ",
-               device, ": this build has no CUDA");
-  return *this;
+  if (device == this->device() || !defined()) return *this;
+  Tensor t = empty(shape_, dtype_, device);
+  t.copy_from(*this);
+  return t;
 }
 
 void Tensor::fill(double value) {
+  if (!device().is_cpu()) return copy_from(full(shape_, value, dtype_));
   visit_dtype(dtype_, [&]<class T>() {
     const Span<T> elements = span<T>();
     std::fill(elements.begin(), elements.end(), convert<T>(value));
@@ -122,7 +150,7 @@ void Tensor::copy_from(const Tensor& other) {
   ATROUS_CHECK(ValueError, defined() && other.defined(), "tensor", "copy of or into an undefined tensor");
   ATROUS_CHECK(ShapeError, shape_ == other.shape_, "tensor", "copy of ", other.shape_, " into ", shape_);
   ATROUS_CHECK(DtypeError, dtype_ == other.dtype_, "tensor", "copy of ", other.dtype_, " into ", dtype_);
-  if (bytes()) std::memmove(data(), other.data(), std::size_t(bytes()));
+  copy_bytes(data(), device(), other.data(), other.device(), bytes());
 }
 
 void Tensor::check_dtype(Dtype wanted) const {
@@ -130,8 +158,10 @@ void Tensor::check_dtype(Dtype wanted) const {
 }
 
 bool identical(const Tensor& a, const Tensor& b) {
-  return a.defined() == b.defined() && a.shape() == b.shape() && a.dtype() == b.dtype() &&
-         (a.bytes() == 0 || std::memcmp(a.data(), b.data(), std::size_t(a.bytes())) == 0);
+  if (a.defined() != b.defined() || a.shape() != b.shape() || a.dtype() != b.dtype()) return false;
+  if (a.bytes() == 0) return true;
+  const Tensor ours = a.to(kCpu), theirs = b.to(kCpu);
+  return std::memcmp(ours.data(), theirs.data(), std::size_t(ours.bytes())) == 0;
 }
 
 }  // namespace atrous

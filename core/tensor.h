@@ -17,8 +17,9 @@ namespace atrous {
 /// handle, not the elements; clone() copies those. A default-made Tensor is undefined: it has no elements and
 /// no storage.
 ///
-/// span<T>() gives the elements of a tensor in host memory; it throws DtypeError if T is not the element
-/// type.
+/// span<T>() gives the elements where they are, on a CUDA device to kernels alone; it throws DtypeError if T
+/// is not the element type. What follows works on every device. Work on a CUDA device goes on in its stream
+/// after the call; what brings numbers to the host (item, to(kCpu), copies into host tensors) waits for it.
 class Tensor {
  public:
   Tensor() = default;
@@ -61,9 +62,11 @@ class Tensor {
   Tensor reshape(const Shape& shape) const;
   Tensor clone() const;
   /// Converted to another element type (values, not bits); shares storage if it has it already. Floats become
-  /// integers by truncation; what does not fit becomes the nearest integer that does, NaN becomes 0.
+  /// integers by truncation; what does not fit becomes the nearest integer that does, NaN becomes 0. Of a
+  /// tensor on a CUDA device it is done on the host.
   Tensor to(Dtype dtype) const;
-  /// On another device; shares storage if it is there already.
+  /// On another device; shares storage if it is there already. From the host the copy goes through pinned
+  /// staging memory: the call returns while it is on its way.
   Tensor to(Device device) const;
   void fill(double value);
   /// Overwrites the elements with those of a tensor of the same shape (ShapeError) and dtype (DtypeError).
