@@ -44,7 +44,8 @@ Variable softmax_cross_entropy(const Variable& logits, const Tensor& labels,
       sorted = Tensor::empty(pixels, dtype_of<A>(), device);
       kernels::cross_entropy_losses<T>(stream, dims, x, t, losses.span<A>());
     }
-    const Tensor weights = options.class_weights.defined() ? options.class_weights.to(dtype_of<A>()) : Tensor();
+    const Tensor weights =
+        options.class_weights.defined() ? options.class_weights.to(dtype_of<A>()).to(device) : Tensor();
     Tensor sums = Tensor::empty({kernels::cross_entropy_sums_size(dims)}, Dtype::f64, device);
     Tensor scales = Tensor::empty(pixels, dtype_of<A>(), device);
     kernels::cross_entropy_scales<T>(stream, dims, t, weights.defined() ? weights.span<A>() : Span<const A>(),

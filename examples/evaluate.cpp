@@ -19,8 +19,7 @@ struct Flags {
 };
 
 void evaluate_all(const Flags& flags) {
-  flags.common.apply();
-  Segmenter segmenter(flags.segment);
+  Segmenter segmenter(flags.segment, flags.common.apply());
   const std::int64_t classes = segmenter.model().config().classes;
   const auto dataset =
       io::make_dataset(flags.data, io::split_from_name(flags.split),

@@ -38,8 +38,7 @@ void check(const Flags& flags) {
 
 void segment_all(const Flags& flags) {
   check(flags);
-  flags.common.apply();
-  Segmenter segmenter(flags.segment);
+  Segmenter segmenter(flags.segment, flags.common.apply());
   if (!flags.input_npy.empty()) {
     io::write_npy(flags.logits, segmenter.logits(io::read_npy(flags.input_npy)));
     std::cout << flags.logits << '\n';

@@ -50,7 +50,7 @@ class Run {
  public:
   explicit Run(TrainOptions options) : options_(std::move(options)) {
     options_.check();
-    options_.common.apply();
+    device_ = options_.common.apply();
     const auto ignore = parse_ignore_label(options_.common.ignore_label);
     const io::DatasetOptions wanted{
         .classes = options_.common.classes, .ignore_label = ignore, .seed = options_.common.seed};
@@ -76,6 +76,7 @@ class Run {
                 long(model_->config().output_stride), long(model_->parameter_count()));
     if (!options_.init.empty() && options_.resume.empty())
       std::cout << models::load(*model_, options_.init, models::LoadMode::new_classes).text() << '\n';
+    model_->to(device_);
     optimizer_ = make_optimizer(options_, *model_);
     if (!options_.resume.empty()) step_ = load_run(options_.resume, *model_, *optimizer_);
     std::filesystem::create_directories(options_.out);
@@ -131,8 +132,8 @@ class Run {
   }
 
   double one_step(const io::Batch& batch, double lr) {
-    const Variable logits = model_->full_logits(Variable(batch.images));
-    const Variable loss = softmax_cross_entropy(logits, batch.labels,
+    const Variable logits = model_->full_logits(Variable(batch.images.to(device_)));
+    const Variable loss = softmax_cross_entropy(logits, batch.labels.to(device_),
                                                 {.ignore_label = io::kIgnore,
                                                  .class_weights = class_weights_,
                                                  .hard_fraction = options_.hard_fraction});
@@ -175,6 +176,7 @@ class Run {
   }
 
   TrainOptions options_;
+  Device device_;
   std::unique_ptr<io::Dataset> train_, val_;
   std::int64_t classes_ = 0;
   Tensor class_weights_;

@@ -13,8 +13,8 @@ AdamW::AdamW(const std::vector<Parameter>& parameters, const AdamWOptions& optio
                "adamw", "beta1 ", options.beta1, ", beta2 ", options.beta2, ", epsilon ", options.epsilon);
   for (const Slot& slot : slots()) {
     const Dtype dtype = accumulator_dtype(slot.variable.dtype());
-    m_.push_back(Tensor::zeros(slot.variable.shape(), dtype));
-    v_.push_back(Tensor::zeros(slot.variable.shape(), dtype));
+    m_.push_back(Tensor::zeros(slot.variable.shape(), dtype, slot.variable.device()));
+    v_.push_back(Tensor::zeros(slot.variable.shape(), dtype, slot.variable.device()));
   }
 }
 

@@ -54,13 +54,22 @@ void Module::initialise(std::uint64_t seed) {
   });
 }
 
-void Module::to(Dtype dtype) {
+template <class Target>
+void Module::convert(Target target) {
   visit(*this, "", [&](Module& m, const std::string&) {
     for (OwnParameter& p : m.parameters_)
-      p.variable = Variable(p.variable.value().to(dtype), p.variable.requires_grad());
+      p.variable = Variable(p.variable.value().to(target), p.variable.requires_grad());
     for (OwnBuffer& b : m.buffers_)
-      if (b.kind == BufferKind::statistic) b.tensor = b.tensor.to(dtype);
+      if (b.kind == BufferKind::statistic) b.tensor = b.tensor.to(target);
   });
+}
+
+void Module::to(Dtype dtype) { convert(dtype); }
+void Module::to(Device device) { convert(device); }
+
+Device Module::device() const {
+  const auto parameters = named_parameters();
+  return parameters.empty() ? kCpu : parameters.front().variable.device();
 }
 
 void Module::check_name(const std::string& name) const {

@@ -70,6 +70,11 @@ class Module {
   /// Converts parameters and statistics to f32 or f64 and forgets gradients. Optimisers made before hold the
   /// old ones.
   void to(Dtype dtype);
+  /// Moves parameters and statistics to a device and forgets gradients; counters stay with the host, which
+  /// reads them. Optimisers made before hold the old ones.
+  void to(Device device);
+  /// Where the parameters are; the CPU if there are none.
+  Device device() const;
 
  protected:
   /// A new parameter, of zeros (or the constant of `init`) until initialise(). The reference is valid while
@@ -95,6 +100,9 @@ class Module {
     Tensor tensor;
     BufferKind kind;
   };
+  /// to(...) for every parameter and statistic.
+  template <class Target>
+  void convert(Target target);
   void check_name(const std::string& name) const;
   /// Calls f(module, prefix) for this and all below; the prefix ends in a dot, or is empty.
   template <class Self, class F>

@@ -1,5 +1,6 @@
 #include "atrous/layers/optimizer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <unordered_map>
 
@@ -9,13 +10,28 @@
 namespace atrous::layers {
 namespace {
 
-bool all_finite(const Tensor& t) {
-  Tensor result = Tensor::empty({1}, Dtype::f64);
-  Tensor scratch = Tensor::empty({kernels::reduce_workspace_size(t.numel())}, Dtype::f64);
-  visit_float(t.dtype(), [&]<class T>() {
-    kernels::all_finite<T>(t.stream(), t.span<T>(), scratch.span<double>(), result.span<double>());
-  });
-  return result.item() != 0;
+// The number of the first tensor that holds an infinity or a NaN, or -1. The answers of all are read at once:
+// on a CUDA device that is the step's only wait.
+std::int64_t first_not_finite(const std::vector<Tensor>& tensors) {
+  if (tensors.empty()) return -1;
+  const auto count = std::int64_t(tensors.size());
+  const Device device = tensors.front().device();
+  std::int64_t scratch_size = 0;
+  for (const Tensor& t : tensors)
+    scratch_size = std::max(scratch_size, kernels::reduce_workspace_size(t.numel()));
+  Tensor finite = Tensor::empty({count}, Dtype::f64, device);
+  Tensor scratch = Tensor::empty({scratch_size}, Dtype::f64, device);
+  for (std::int64_t i = 0; i < count; ++i) {
+    const Tensor& t = tensors[std::size_t(i)];
+    visit_float(t.dtype(), [&]<class T>() {
+      kernels::all_finite<T>(t.stream(), t.span<T>(), scratch.span<double>(),
+                             finite.span<double>().part(i, 1));
+    });
+  }
+  const Tensor answers = finite.to(kCpu);
+  for (std::int64_t i = 0; i < count; ++i)
+    if (answers.span<double>()[i] == 0) return i;
+  return -1;
 }
 
 }  // namespace
@@ -40,11 +56,17 @@ StepReport Optimizer::step() {
   const auto moves = [](const Slot& slot) {
     return slot.variable.requires_grad() && slot.variable.grad().defined();
   };
-  for (const Slot& slot : slots_)
-    if (moves(slot) && !all_finite(slot.variable.grad())) return {.applied = false, .non_finite = slot.name};
-  begin_step();
+  std::vector<std::size_t> moving;
+  std::vector<Tensor> gradients;
   for (std::size_t i = 0; i < slots_.size(); ++i)
-    if (moves(slots_[i])) update(i, slots_[i], slots_[i].variable.grad());
+    if (moves(slots_[i])) {
+      moving.push_back(i);
+      gradients.push_back(slots_[i].variable.grad());
+    }
+  if (const std::int64_t bad = first_not_finite(gradients); bad >= 0)
+    return {.applied = false, .non_finite = slots_[moving[std::size_t(bad)]].name};
+  begin_step();
+  for (std::size_t k = 0; k < moving.size(); ++k) update(moving[k], slots_[moving[k]], gradients[k]);
   return {};
 }
 

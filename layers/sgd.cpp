@@ -10,7 +10,8 @@ Sgd::Sgd(const std::vector<Parameter>& parameters, const SgdOptions& options, co
   ATROUS_CHECK(ValueError, options.momentum >= 0 && options.momentum < 1, "sgd", "a momentum of ",
                options.momentum, " is not in [0, 1)");
   for (const Slot& slot : slots())
-    momentum_.push_back(Tensor::zeros(slot.variable.shape(), accumulator_dtype(slot.variable.dtype())));
+    momentum_.push_back(Tensor::zeros(slot.variable.shape(), accumulator_dtype(slot.variable.dtype()),
+                                      slot.variable.device()));
 }
 
 NamedState Sgd::state() const {

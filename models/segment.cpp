@@ -62,11 +62,12 @@ Tensor view_probabilities(Model& model, const Tensor& image, double scale, bool 
   const Tensor input = prepare(model, flip ? mirrored<std::uint8_t>(image) : image);
   const std::int64_t h = input.dim(1), w = input.dim(2), stride = model.config().output_stride;
   const bool align = model.convention().align_corners;
-  Variable x(input);
+  Variable x(input.to(model.device()));
   const std::int64_t in_h = scaled_side(h, scale, stride), in_w = scaled_side(w, scale, stride);
   if (in_h != h || in_w != w) x = resize_bilinear(x, {.out_h = in_h, .out_w = in_w, .align_corners = align});
   const Variable logits = resize_bilinear(model.forward(x), {.out_h = h, .out_w = w, .align_corners = align});
-  const Tensor p = softmax(Variable(cropped<float>(logits.value(), image.dim(1), image.dim(2)))).value();
+  const Tensor full = softmax(logits).value().to(kCpu);
+  const Tensor p = cropped<float>(full, image.dim(1), image.dim(2));
   return flip ? mirrored<float>(p) : p;
 }
 
@@ -114,14 +115,14 @@ Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options)
   if (options.scales.size() == 1 && options.scales[0] == 1 && !options.flip) {
     const NoGrad no_grad;
     const EvalScope eval(model);
-    const Variable x(prepare(model, image));
+    const Variable x(prepare(model, image).to(model.device()));
     labels = upsample_argmax(
         model.forward(x).value(),
         {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = model.convention().align_corners});
   } else {
     labels = argmax_channels(segment_probabilities(model, image, options));
   }
-  return cropped<std::uint8_t>(labels.to(Dtype::u8), h, w);
+  return cropped<std::uint8_t>(labels.to(kCpu).to(Dtype::u8), h, w);
 }
 
 }  // namespace atrous::models

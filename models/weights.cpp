@@ -13,6 +13,11 @@ using Tensors = std::map<std::string, Tensor>;
 
 constexpr const char* kLogits = "head.logits.";
 
+Tensors on_host(Tensors all) {
+  for (auto& [name, tensor] : all) tensor = tensor.to(kCpu);
+  return all;
+}
+
 // Handles on the model's own tensors: writing to them writes to the model.
 Tensors own_tensors(const Model& model, bool counters) {
   Tensors all;
@@ -127,7 +132,7 @@ void save(const Model& model, const std::string& path, const io::Colormap& class
                path, ": names of ", classes.size(), " classes for a model of ", model.config().classes);
   io::CheckpointInfo info = checkpoint_info(model, classes);
   info.extra = extra;
-  io::write_checkpoint(path, info, own_tensors(model, false));
+  io::write_checkpoint(path, info, on_host(own_tensors(model, false)));
 }
 
 LoadReport load(Model& model, const std::string& path, LoadMode mode) {
@@ -163,7 +168,7 @@ void save_training_state(const std::string& path, const Model& model, const laye
   Tensors all;
   for (const auto& [name, tensor] : own_tensors(model, true)) all["model." + name] = tensor;
   for (const auto& [name, tensor] : optimizer.state()) all["optimizer." + name] = tensor;
-  io::write_safetensors(path, all, metadata);
+  io::write_safetensors(path, on_host(std::move(all)), metadata);
 }
 
 std::map<std::string, std::string> load_training_state(const std::string& path, Model& model,

@@ -55,13 +55,13 @@ void CommonFlags::add_ignore_label(CLI::App& app) {
       ->capture_default_str();
 }
 
-void CommonFlags::apply() const {
+Device CommonFlags::apply() const {
+  if (threads > 0) set_threads(threads);
   try {
-    Device::parse(device);
+    return Device::parse(device);
   } catch (const DeviceError& error) {
     throw UsageError(std::string("--device: ") + error.what());
   }
-  if (threads > 0) set_threads(threads);
 }
 
 std::string check_data_spec(const std::string& spec) {

@@ -8,6 +8,8 @@
 #include <utility>
 #include <vector>
 
+#include "atrous/core/device.h"
+
 // What every example program shares: how it starts, how it ends, and the flags that mean the same everywhere.
 
 namespace atrous::examples {
@@ -35,8 +37,8 @@ struct CommonFlags {
   void add_model(CLI::App& app);
   void add_run(CLI::App& app);
   void add_ignore_label(CLI::App& app);
-  /// Sets threads and checks the device; after parsing.
-  void apply() const;
+  /// Sets threads and gives the device, which is there; after parsing.
+  Device apply() const;
 };
 
 /// For CLI::Option::check(): empty for a text that --data takes, else what is wrong with it.

@@ -49,12 +49,13 @@ void SegmentFlags::add_to(CLI::App& app) {
                  "HxW: what the network sees, antialiased; labels come back to the image's size");
 }
 
-Segmenter::Segmenter(const SegmentFlags& flags) {
+Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   options_.scales = parse_numbers("--scales", flags.scales);
   options_.flip = flags.flip;
   if (!flags.resize.empty()) size_ = parse_size("--resize", flags.resize);
   models::LoadedModel loaded = models::load_model(flags.weights);
   model_ = std::move(loaded.model);
+  model_->to(device);
   // Weights without names: VOC's colours for the usual 21 classes, VOC's rule for others.
   colormap_ = loaded.info.colormap;
   if (colormap_.size() == 0) {
@@ -77,7 +78,7 @@ Tensor Segmenter::labels(const Tensor& image) {
 
 Tensor Segmenter::logits(const Tensor& input) {
   const NoGrad no_grad;
-  return model_->forward(Variable(input)).value();
+  return model_->forward(Variable(input.to(model_->device()))).value().to(kCpu);
 }
 
 Tensor Segmenter::input(const Tensor& image) const { return models::prepare(*model_, shrunk(image)); }

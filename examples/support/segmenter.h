@@ -25,7 +25,7 @@ struct SegmentFlags {
 /// A trained model with its class names and colours, as a checkpoint holds them.
 class Segmenter {
  public:
-  explicit Segmenter(const SegmentFlags& flags);
+  Segmenter(const SegmentFlags& flags, Device device);
 
   /// The class of every pixel: u8 [1, H, W] for an image u8 [1, H, W, 3]. With --resize the network sees the
   /// image at that size (antialiased bilinear) and the labels come back to the image's (nearest).

@@ -16,27 +16,6 @@
 namespace atrous::tests {
 namespace {
 
-std::string title(const OpCase& row) { return std::string(op_name(row.op)) + ": " + row.name; }
-
-Tensor weights_for(const Tensor& y) {
-  Random random(7);
-  Tensor v = Tensor::empty(y.shape(), Dtype::f64);
-  for (double& x : v.span<double>()) x = double(float(random.uniform(-1, 1)));
-  return v.to(y.dtype());
-}
-
-// Output and all gradients of one call.
-std::vector<Tensor> run(const OpCase& row, Dtype dtype) {
-  const std::vector<Variable> inputs = draw_inputs(row, dtype, true);
-  const Variable y = row.call(inputs);
-  std::vector<Tensor> results = {y.value()};
-  if (!y.requires_grad()) return results;
-  y.backward(weights_for(y.value()));
-  for (const Variable& input : inputs)
-    if (input.requires_grad()) results.push_back(input.grad());
-  return results;
-}
-
 class ThreadsScope {
  public:
   explicit ThreadsScope(int n) : before_(threads()) { set_threads(n); }
@@ -63,7 +42,7 @@ TEST_CASE("ladder: every operation and every input has a row", "[autograd]") {
 
 TEST_CASE("ladder: gradients agree with finite differences in double", "[autograd]") {
   for (const OpCase& row : OpCases::all()) {
-    INFO(title(row));
+    INFO(row.title());
     const auto inputs = draw_inputs(row, Dtype::f64, true);
     if (!row.call(inputs).requires_grad()) continue;
     const CheckResult result = gradcheck(row.call, inputs, {.tolerance = row.gradcheck_tolerance});
@@ -95,7 +74,7 @@ TEST_CASE("ladder: linear operations and their gradients are adjoint", "[autogra
             row.inputs[j].role == "bias" ? Tensor::zeros(inputs[j].shape(), Dtype::f64) : inputs[j].value(),
             inputs[j].requires_grad());
       const CheckResult result = adjoint_check(row.call, at_zero, int(k));
-      INFO(title(row) << ", " << row.inputs[k].role << ": " << result.message);
+      INFO(row.title() << ", " << row.inputs[k].role << ": " << result.message);
       CHECK(result.passed);
     }
   }
@@ -103,7 +82,7 @@ TEST_CASE("ladder: linear operations and their gradients are adjoint", "[autogra
 
 TEST_CASE("ladder: double agrees with the independent reference", "[autograd]") {
   for (const OpCase& row : OpCases::all()) {
-    INFO(title(row));
+    INFO(row.title());
     std::vector<Reference> in;
     for (const Variable& v : draw_inputs(row, Dtype::f64, false)) in.emplace_back(v.value());
     const Reference y(row.call(draw_inputs(row, Dtype::f64, false)).value());
@@ -115,10 +94,10 @@ TEST_CASE("ladder: double agrees with the independent reference", "[autograd]") 
 
 TEST_CASE("ladder: float agrees with double, forward and backward", "[autograd]") {
   for (const OpCase& row : OpCases::all()) {
-    const auto doubles = run(row, Dtype::f64), floats = run(row, Dtype::f32);
+    const auto doubles = run_case(row, Dtype::f64), floats = run_case(row, Dtype::f32);
     REQUIRE(doubles.size() == floats.size());
     for (std::size_t i = 0; i < doubles.size(); ++i) {
-      INFO(title(row) << (i ? ", gradient " : ", output ") << i);
+      INFO(row.title() << (i ? ", gradient " : ", output ") << i);
       CHECK(gap(Reference(floats[i]), Reference(doubles[i])) <= row.tolerance);
     }
   }
@@ -129,13 +108,13 @@ TEST_CASE("ladder: one, two and three threads give the same bits", "[autograd]")
     for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
       const auto with = [&](int n) {
         const ThreadsScope scope(n);
-        return run(row, dtype);
+        return run_case(row, dtype);
       };
       const auto one = with(1);
       for (const int n : {2, 3}) {
         const auto many = with(n);
         for (std::size_t i = 0; i < one.size(); ++i) {
-          INFO(title(row) << ", result " << i << ", " << n << " threads, " << dtype);
+          INFO(row.title() << ", result " << i << ", " << n << " threads, " << dtype);
           CHECK(identical(one[i], many[i]));
         }
       }
@@ -145,12 +124,12 @@ TEST_CASE("ladder: one, two and three threads give the same bits", "[autograd]")
 TEST_CASE("ladder: nothing is written outside of a tensor, nothing inside is left unwritten", "[autograd]") {
   // Fresh tensors are full of NaN here, so an element that a kernel forgets differs from the first run.
   for (const OpCase& row : OpCases::all()) {
-    INFO(title(row));
+    INFO(row.title());
     for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
-      const auto before = run(row, dtype);
+      const auto before = run_case(row, dtype);
       const std::int64_t damaged = damaged_blocks();
       set_memory_checks(true);
-      const auto after = run(row, dtype);
+      const auto after = run_case(row, dtype);
       set_memory_checks(false);
       for (std::size_t i = 0; i < before.size(); ++i) CHECK(identical(before[i], after[i]));
       CHECK(damaged_blocks() == damaged);
@@ -161,7 +140,7 @@ TEST_CASE("ladder: nothing is written outside of a tensor, nothing inside is lef
 TEST_CASE("ladder: an empty batch is legal and gives zero gradients to parameters", "[autograd]") {
   for (const OpCase& row : OpCases::all()) {
     if (!row.has_batch) continue;
-    INFO(title(row));
+    INFO(row.title());
     // Axis 0 of every input that shares input 0's batch is emptied; parameters keep their shape.
     std::vector<Variable> inputs;
     for (std::size_t k = 0; k < row.inputs.size(); ++k) {
@@ -187,7 +166,7 @@ TEST_CASE("ladder: a NaN in the input is not lost, and infinities stop nothing",
     for (const float special :
          {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity(),
           -std::numeric_limits<float>::infinity(), std::numeric_limits<float>::denorm_min(), -0.0f}) {
-      INFO(title(row) << ", value " << special);
+      INFO(row.title() << ", value " << special);
       auto inputs = draw_inputs(row, Dtype::f32, true);
       if (inputs[0].value().numel() == 0 || row.inputs[0].draw == Draw::fixed) continue;
       // The middle element: windows at the border may leave out the first.
@@ -197,7 +176,7 @@ TEST_CASE("ladder: a NaN in the input is not lost, and infinities stop nothing",
         const auto values = y.value().span<float>();
         CHECK(std::any_of(values.begin(), values.end(), [](float v) { return std::isnan(v); }));
       }
-      if (y.requires_grad()) y.backward(weights_for(y.value()));
+      if (y.requires_grad()) y.backward(loss_weights(y.value()));
     }
 }
 
@@ -212,7 +191,7 @@ TEST_CASE("ladder: one variable in several places gathers all its gradients", "[
       return row.call(all);
     };
     const CheckResult result = gradcheck(same, {inputs[0]}, {.tolerance = row.gradcheck_tolerance});
-    INFO(title(row) << ": " << result.message);
+    INFO(row.title() << ": " << result.message);
     CHECK(result.passed);
   }
 }

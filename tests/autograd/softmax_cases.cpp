@@ -79,7 +79,8 @@ OpCase loss_row(const char* name, const Shape& logits, const Loss& how) {
                 CrossEntropyOptions options{.hard_fraction = how.hard_fraction};
                 if (!how.weights.empty())
                   options.class_weights = Tensor::from({std::int64_t(how.weights.size())}, how.weights);
-                return softmax_cross_entropy(in[0], labels_for(in[0], how.labels), options);
+                return softmax_cross_entropy(in[0], labels_for(in[0], how.labels).to(in[0].device()),
+                                             options);
               },
           .reference = [how](const auto& in) { return mean_loss(in[0], how); }};
 }

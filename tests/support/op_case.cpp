@@ -48,8 +48,10 @@ double largest(const std::vector<double>& v) {
 
 }  // namespace
 
+std::string OpCase::title() const { return std::string(op_name(op)) + ": " + name; }
+
 Reference::Reference(const Tensor& t) : shape(t.shape()) {
-  const Tensor doubles = t.to(Dtype::f64);
+  const Tensor doubles = t.to(kCpu).to(Dtype::f64);
   const Span<const double> s = doubles.span<double>();
   values.assign(s.begin(), s.end());
 }
@@ -89,11 +91,29 @@ Tensor draw_input(const OpCase& row, int k, Dtype dtype) {
   return Tensor::from(input.shape, draw(input, Random(20260 + std::uint64_t(k)))).to(dtype);
 }
 
-std::vector<Variable> draw_inputs(const OpCase& row, Dtype dtype, bool with_grad) {
+std::vector<Variable> draw_inputs(const OpCase& row, Dtype dtype, bool with_grad, Device device) {
   std::vector<Variable> inputs;
   for (std::size_t k = 0; k < row.inputs.size(); ++k)
-    inputs.emplace_back(draw_input(row, int(k), dtype), with_grad && row.inputs[k].differentiable);
+    inputs.emplace_back(draw_input(row, int(k), dtype).to(device), with_grad && row.inputs[k].differentiable);
   return inputs;
+}
+
+Tensor loss_weights(const Tensor& y) {
+  Random random(7);
+  Tensor v = Tensor::empty(y.shape(), Dtype::f64);
+  for (double& x : v.span<double>()) x = double(float(random.uniform(-1, 1)));
+  return v.to(y.dtype()).to(y.device());
+}
+
+std::vector<Tensor> run_case(const OpCase& row, Dtype dtype, Device device) {
+  const std::vector<Variable> inputs = draw_inputs(row, dtype, true, device);
+  const Variable y = row.call(inputs);
+  std::vector<Tensor> results = {y.value()};
+  if (!y.requires_grad()) return results;
+  y.backward(loss_weights(y.value()));
+  for (const Variable& input : inputs)
+    if (input.requires_grad()) results.push_back(input.grad());
+  return results;
 }
 
 }  // namespace atrous::tests

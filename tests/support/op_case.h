@@ -64,6 +64,9 @@ struct OpCase {
   bool has_batch = true;   ///< axis 0 of input 0 is a batch that may be empty
   bool linear = false;     ///< linear in every differentiable input by itself: also checked by adjoint_check
   bool nan_passes = true;  ///< a NaN in input 0 shows in the output
+
+  /// "conv2d: stride 2, rate 3"
+  std::string title() const;
 };
 
 /// Rows register themselves from each <family>_cases.cpp: `static const OpCases cases({...});`
@@ -76,6 +79,11 @@ class OpCases {
 /// Input `k` of the row in the given type, always the same numbers.
 Tensor draw_input(const OpCase& row, int k, Dtype dtype);
 /// All inputs as leaves; those that are differentiable require gradients if `with_grad`.
-std::vector<Variable> draw_inputs(const OpCase& row, Dtype dtype, bool with_grad);
+std::vector<Variable> draw_inputs(const OpCase& row, Dtype dtype, bool with_grad, Device device = kCpu);
+/// Weights of the output's elements in the loss whose gradients are looked at: fixed, random, unlike each
+/// other.
+Tensor loss_weights(const Tensor& y);
+/// Output and all gradients of one call.
+std::vector<Tensor> run_case(const OpCase& row, Dtype dtype, Device device = kCpu);
 
 }  // namespace atrous::tests
