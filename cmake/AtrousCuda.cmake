@@ -4,12 +4,53 @@
 function(atrous_cuda_sources)
   list(TRANSFORM ARGN PREPEND ${CMAKE_CURRENT_SOURCE_DIR}/ OUTPUT_VARIABLE sources)
   set_property(GLOBAL APPEND PROPERTY ATROUS_CUDA_SOURCES ${sources})
-  if(ATROUS_HAS_CUDA)
-    target_sources(atrous PRIVATE ${sources})
-  endif()
 endfunction()
 
-# ---- nvcc: architectures and flags belong here
+# ---- nvcc
+
+set(ATROUS_CUDA_ARCHITECTURES "80-real;90-real" CACHE STRING
+  "Devices to compile for, as CMake writes them: 90-real is code for one, 90-virtual is portable, 90 is both")
+
+# Decides ATROUS_HAS_CUDA from ATROUS_WITH_CUDA and what is installed, and says so in a line.
+macro(atrous_find_cuda)
+  set(ATROUS_HAS_CUDA OFF)
+  if(ATROUS_WITH_CUDA STREQUAL "ON")  # AUTO joins when every kernel has its CUDA half
+    find_program(ATROUS_NVCC nvcc HINTS ENV CUDACXX PATHS /usr/local/cuda/bin /opt/cuda/bin)
+    if(ATROUS_NVCC)
+      set(CMAKE_CUDA_COMPILER ${ATROUS_NVCC} CACHE FILEPATH "nvcc")
+      set(CMAKE_CUDA_ARCHITECTURES ${ATROUS_CUDA_ARCHITECTURES})
+      enable_language(CUDA)
+      find_package(CUDAToolkit REQUIRED)
+      set(ATROUS_HAS_CUDA ON)
+    elseif(ATROUS_WITH_CUDA STREQUAL "ON")
+      message(FATAL_ERROR "ATROUS_WITH_CUDA=ON, and nvcc was not found: put it on PATH or set CMAKE_CUDA_COMPILER")
+    endif()
+  endif()
+  if(ATROUS_HAS_CUDA)
+    message(STATUS "atrous: CUDA ${CUDAToolkit_VERSION} for ${ATROUS_CUDA_ARCHITECTURES}")
+  elseif(ATROUS_WITH_CUDA STREQUAL "OFF")
+    message(STATUS "atrous: CUDA off")
+  else()
+    message(STATUS "atrous: CUDA off (nvcc was not found)")
+  endif()
+endmacro()
+
+# Compiles the CUDA halves into the library. They are an object library of their own, so that the archive itself is linked by the
+# C++ compiler everywhere; nothing needs device linking.
+function(atrous_add_cuda)
+  get_property(sources GLOBAL PROPERTY ATROUS_CUDA_SOURCES)
+  add_library(atrous_cuda OBJECT ${sources})
+  set_target_properties(atrous_cuda PROPERTIES CUDA_ARCHITECTURES "${ATROUS_CUDA_ARCHITECTURES}"
+    CUDA_SEPARABLE_COMPILATION OFF POSITION_INDEPENDENT_CODE ON)
+  target_include_directories(atrous_cuda PRIVATE ${PROJECT_BINARY_DIR}/include)
+  target_compile_options(atrous_cuda PRIVATE -std=c++20 -O3 -lineinfo "SHELL:-Xcompiler -O2,-Wall,-Wextra")
+  if(ATROUS_WERROR)
+    target_compile_options(atrous_cuda PRIVATE "SHELL:-Werror all-warnings")
+  endif()
+  target_sources(atrous PRIVATE $<TARGET_OBJECTS:atrous_cuda> ${PROJECT_SOURCE_DIR}/core/cuda_backend.cpp)
+  target_include_directories(atrous SYSTEM PRIVATE $<BUILD_INTERFACE:${CUDAToolkit_INCLUDE_DIRS}>)
+  target_link_libraries(atrous PUBLIC CUDA::cudart_static CUDA::cublas)
+endfunction()
 
 # ---- the emulator
 

@@ -26,7 +26,7 @@ build() {
   local preset=$1
   shift
   local launcher=()
-  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache -DCMAKE_CUDA_COMPILER_LAUNCHER=ccache)
   say "configuring $preset"
   mkdir -p "build/$preset"
   cmake --preset "$preset" "${launcher[@]}" >"build/$preset/configure.log" || { cat "build/$preset/configure.log"; exit 1; }
