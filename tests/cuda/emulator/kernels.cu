@@ -1,0 +1,151 @@
+#include "tests/cuda/emulator/kernels.h"
+
+#include "atrous/kernels/mma.cuh"
+
+namespace atrous::tests {
+namespace {
+
+using namespace kernels::cuda;  // NOLINT: the instructions under test
+
+__global__ void rotate_kernel(int rounds, int* values) {
+  ATROUS_SHARED(int, turn, [96]);
+  const unsigned t = threadIdx.x;
+  int mine = values[blockIdx.x * 96 + t];
+  for (int round = 0; round < rounds; ++round) {
+    turn[t] = mine;
+    __syncthreads();
+    mine = turn[(t + 1) % 96];
+    __syncthreads();
+  }
+  values[blockIdx.x * 96 + t] = mine;
+}
+
+__global__ void warp_kernel(const unsigned* values, unsigned* results) {
+  constexpr unsigned all = 0xffffffffu;
+  const unsigned lane = threadIdx.x, v = values[lane];
+  unsigned* out = results + lane;
+  *out = __shfl_sync(all, v, 5), out += 32;
+  *out = __shfl_sync(all, v, int(lane) + 3, 8), out += 32;  // within groups of 8, round
+  *out = __shfl_xor_sync(all, v, 6), out += 32;
+  *out = __shfl_down_sync(all, v, 3), out += 32;
+  *out = __shfl_up_sync(all, v, 3), out += 32;
+  *out = __ballot_sync(all, v % 3 == 0), out += 32;
+  *out = unsigned(__any_sync(all, v == 7)), out += 32;
+  *out = unsigned(__all_sync(all, v < 100)), out += 32;
+  *out = __match_any_sync(all, v % 4), out += 32;
+  *out = __reduce_add_sync(all, v), out += 32;
+  // Two halves of the warp, each on its own.
+  const unsigned half = lane < 16 ? 0x0000ffffu : 0xffff0000u;
+  *out = __reduce_add_sync(half, v);
+}
+
+// The rows and columns of fragments are those of the PTX ISA, "Matrix Fragments for mma.m16n8k16" and "...
+// m16n8k8".
+__global__ void multiply_bf16_kernel(const bf16* a, const bf16* b, float* d) {
+  const int group = int(threadIdx.x) >> 2, place = int(threadIdx.x) % 4;
+  std::uint32_t fa[4] = {}, fb[2] = {};
+  float fd[4];
+  for (int i = 0; i < 8; ++i) {
+    const int row = (i < 2 || (i >= 4 && i < 6)) ? group : group + 8;
+    const int column = place * 2 + (i & 1) + (i >= 4 ? 8 : 0);
+    fa[i / 2] |= std::uint32_t(a[row * 16 + column].bits) << (i % 2 * 16);
+  }
+  for (int i = 0; i < 4; ++i) {
+    const int row = place * 2 + (i & 1) + (i >= 2 ? 8 : 0);
+    fb[i / 2] |= std::uint32_t(b[row * 8 + group].bits) << (i % 2 * 16);
+  }
+  for (int i = 0; i < 4; ++i) fd[i] = d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)];
+  mma_m16n8k16_bf16(fd, fa, fb);
+  for (int i = 0; i < 4; ++i) d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)] = fd[i];
+}
+
+__global__ void multiply_tf32_kernel(const float* a, const float* b, float* d) {
+  const int group = int(threadIdx.x) >> 2, place = int(threadIdx.x) % 4;
+  std::uint32_t fa[4], fb[2];
+  float fd[4];
+  for (int i = 0; i < 4; ++i)
+    fa[i] = to_tf32(a[(i % 2 == 0 ? group : group + 8) * 8 + (i < 2 ? place : place + 4)]);
+  for (int i = 0; i < 2; ++i) fb[i] = to_tf32(b[(i == 0 ? place : place + 4) * 8 + group]);
+  for (int i = 0; i < 4; ++i) fd[i] = d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)];
+  mma_m16n8k8_tf32(fd, fa, fb);
+  for (int i = 0; i < 4; ++i) d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)] = fd[i];
+}
+
+__global__ void load_matrices_kernel(const std::uint16_t* tile, unsigned* x4, unsigned* x2_trans) {
+  ATROUS_SHARED(uint4, rows, [32]);
+  const unsigned lane = threadIdx.x;
+  store16(&rows[lane], load16(tile + lane * 8));
+  __syncwarp();
+  std::uint32_t four[4], two[2];
+  ldmatrix_x4(four, &rows[lane]);
+  ldmatrix_x2_trans(two, &rows[lane % 16]);
+  for (int i = 0; i < 4; ++i) x4[lane * 4 + unsigned(i)] = four[i];
+  for (int i = 0; i < 2; ++i) x2_trans[lane * 2 + unsigned(i)] = two[i];
+}
+
+__global__ void copy_in_groups_kernel(const unsigned* source, unsigned* seen) {
+  ATROUS_SHARED(uint4, place, [3]);
+  const auto look = [&](int row, int arrived) {
+    // Only what has arrived may be read; the rest would be reported.
+    for (int i = 0; i < 3; ++i) seen[row * 4 + i] = i < arrived ? place[i].x : 0u;
+    seen[row * 4 + 3] = arrived == 3 ? place[2].y : 0u;
+  };
+  for (int i = 0; i < 3; ++i) {
+    cp_async_16(&place[i], source + i * 4, i == 2 ? 4 : 16);
+    cp_async_commit();
+  }
+  look(0, 0);
+  cp_async_wait<2>();
+  look(1, 1);
+  cp_async_wait<1>();
+  look(2, 2);
+  cp_async_wait<0>();
+  look(3, 3);
+}
+
+__global__ void note_order_kernel(int* next, int* order) { order[atomicAdd(next, 1)] = int(blockIdx.x); }
+
+__global__ void add_one_kernel(int n, const int* from, int* to) {
+  const int i = int(blockIdx.x * blockDim.x + threadIdx.x);
+  if (i < n) to[i] = from[i] + 1;
+}
+
+__global__ void step_kernel(int step, int shared_step, const float* from, float* to) {
+  ATROUS_SHARED(float, tile, [1024]);
+  const int lane = int(threadIdx.x);
+  tile[lane * shared_step] = from[lane * step];
+  __syncwarp();
+  to[lane] = tile[lane * shared_step];
+}
+
+}  // namespace
+
+void rotate_blocks(Stream stream, unsigned blocks, int rounds, int* values) {
+  ATROUS_LAUNCH(rotate_kernel, blocks, 96, 0, stream, rounds, values);
+}
+void warp_functions(Stream stream, const unsigned* values, unsigned* results) {
+  ATROUS_LAUNCH(warp_kernel, 1, 32, 0, stream, values, results);
+}
+void multiply_bf16(Stream stream, const bf16* a, const bf16* b, float* d) {
+  ATROUS_LAUNCH(multiply_bf16_kernel, 1, 32, 0, stream, a, b, d);
+}
+void multiply_tf32(Stream stream, const float* a, const float* b, float* d) {
+  ATROUS_LAUNCH(multiply_tf32_kernel, 1, 32, 0, stream, a, b, d);
+}
+void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x2_trans) {
+  ATROUS_LAUNCH(load_matrices_kernel, 1, 32, 0, stream, tile, x4, x2_trans);
+}
+void copy_in_groups(Stream stream, const unsigned* source, unsigned* seen) {
+  ATROUS_LAUNCH(copy_in_groups_kernel, 1, 1, 0, stream, source, seen);
+}
+void note_order(Stream stream, unsigned blocks, int* next, int* order) {
+  ATROUS_LAUNCH(note_order_kernel, blocks, 1, 0, stream, next, order);
+}
+void add_one(Stream stream, int n, const int* from, int* to) {
+  ATROUS_LAUNCH(add_one_kernel, unsigned(n + 31) / 32, 32, 0, stream, n, from, to);
+}
+void step_through(Stream stream, int step, int shared_step, const float* from, float* to) {
+  ATROUS_LAUNCH(step_kernel, 1, 32, 0, stream, step, shared_step, from, to);
+}
+
+}  // namespace atrous::tests
