@@ -21,9 +21,9 @@ namespace {
 std::unordered_set<void*> g_return_addresses;
 
 void write_names() {
-  const std::string path =
-      std::string(std::getenv("ATROUS_EMU_COVERAGE")) + "/" + std::to_string(getpid()) + ".txt";
-  FILE* file = std::fopen(path.c_str(), "w");
+  std::string path = std::string(std::getenv("ATROUS_EMU_COVERAGE")) + "/XXXXXX";
+  const int descriptor = mkstemp(path.data());
+  FILE* file = descriptor < 0 ? nullptr : fdopen(descriptor, "w");
   if (!file) return;
   for (const std::string& name : covered_functions()) std::fprintf(file, "%s\n", name.c_str());
   std::fclose(file);
