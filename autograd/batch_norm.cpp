@@ -44,7 +44,7 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
     if (training) {
       mean = Tensor::empty({dims.channels}, Dtype::f64, device);
       var = Tensor::empty({dims.channels}, Dtype::f64, device);
-      Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims)}, Dtype::f64, device);
+      Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims, device)}, Dtype::f64, device);
       kernels::batch_norm_statistics<T>(stream, dims, x.value().span<T>(), sums.span<double>(),
                                         mean.span<double>(), var.span<double>());
       kernels::batch_norm_update_running<T>(stream, dims, std::as_const(mean).span<double>(),
@@ -72,7 +72,7 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
         if (sums_wanted) {
           dgamma = grads.needed(1) ? grads.empty(1) : empty_like(gamma);
           dbeta = grads.needed(2) ? grads.empty(2) : empty_like(gamma);
-          sums = Tensor::empty({kernels::batch_norm_sums_size(dims)}, Dtype::f64, dy.device());
+          sums = Tensor::empty({kernels::batch_norm_sums_size(dims, dy.device())}, Dtype::f64, dy.device());
         }
         Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)},
                                             accumulator_dtype(dy.dtype()), dy.device());

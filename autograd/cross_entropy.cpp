@@ -41,12 +41,12 @@ Variable softmax_cross_entropy(const Variable& logits, const Tensor& labels,
     Tensor losses, sorted;
     if (mining) {
       losses = Tensor::empty(pixels, dtype_of<A>(), device);
-      sorted = Tensor::empty(pixels, dtype_of<A>(), device);
+      sorted = Tensor::empty({kernels::cross_entropy_workspace_size(dims, device)}, dtype_of<A>(), device);
       kernels::cross_entropy_losses<T>(stream, dims, x, t, losses.span<A>());
     }
     const Tensor weights =
         options.class_weights.defined() ? options.class_weights.to(dtype_of<A>()).to(device) : Tensor();
-    Tensor sums = Tensor::empty({kernels::cross_entropy_sums_size(dims)}, Dtype::f64, device);
+    Tensor sums = Tensor::empty({kernels::cross_entropy_sums_size(dims, device)}, Dtype::f64, device);
     Tensor scales = Tensor::empty(pixels, dtype_of<A>(), device);
     kernels::cross_entropy_scales<T>(stream, dims, t, weights.defined() ? weights.span<A>() : Span<const A>(),
                                      options.hard_fraction, mining ? losses.span<A>() : Span<A>(),

@@ -25,7 +25,7 @@ struct BatchNormDims {
 };
 
 /// Doubles that the sums of one call take: the workspace `sums`.
-std::int64_t batch_norm_sums_size(const BatchNormDims& dims);
+std::int64_t batch_norm_sums_size(const BatchNormDims& dims, Device device = kCpu);
 /// Elements of Accumulator<T> that the coefficients of one call take: the workspace `coefficients`.
 inline std::int64_t batch_norm_coefficients_size(const BatchNormDims& dims) { return 4 * dims.channels; }
 

@@ -7,6 +7,7 @@
 #include "atrous/kernels/batch_norm/batch_norm_chunks.h"
 #include "atrous/kernels/batch_norm/batch_norm_simd.h"
 #include "atrous/kernels/for_each.h"
+#include "atrous/kernels/reduce/channel_strips.h"
 
 namespace atrous::kernels {
 namespace {
@@ -32,8 +33,9 @@ void for_each_chunk(const BatchNormDims& dims, bool backwards, const Body& body)
 }  // namespace
 
 // Two numbers for each chunk and channel, and two for each channel.
-std::int64_t batch_norm_sums_size(const BatchNormDims& dims) {
-  return 2 * (chunks_of(dims) + 1) * dims.channels;
+std::int64_t batch_norm_sums_size(const BatchNormDims& dims, Device device) {
+  const std::int64_t chunks = device.is_cpu() ? chunks_of(dims) : strip_count(dims.pixels, dims.channels);
+  return 2 * (chunks + 1) * dims.channels;
 }
 
 namespace cpu {

@@ -54,7 +54,8 @@ struct MaxPoolForward {
     Index* where = taps.empty() ? nullptr : taps.data() + pixel * d.channels;
     const PoolWindow w(d, oh, ow);
     const auto first = w.empty() ? Index(0) : Index(w.rows.first * d.window.w + w.cols.first);
-    for (std::int64_t c = begin; c < end; ++c) best[c] = T(-std::numeric_limits<Accumulator<T>>::infinity());
+    constexpr auto kLeast = -std::numeric_limits<Accumulator<T>>::infinity();
+    for (std::int64_t c = begin; c < end; ++c) best[c] = T(kLeast);
     for (std::int64_t c = begin; where && c < end; ++c) where[c] = first;
     for (std::int64_t r = w.rows.first; r < w.rows.end; ++r)
       for (std::int64_t s = w.cols.first; s < w.cols.end; ++s) {

@@ -1,6 +1,7 @@
 #include <algorithm>
 
 #include "atrous/kernels/for_each.h"
+#include "atrous/kernels/reduce/channel_strips.h"
 #include "atrous/kernels/reduce/reduce.h"
 
 namespace atrous::kernels {
@@ -31,7 +32,10 @@ void add_group(const T* x, std::int64_t stride, std::int64_t channels, double* s
 
 }  // namespace
 
-std::int64_t channel_sums_workspace_size(const RowsDims& dims) { return block_count(dims) * dims.channels; }
+std::int64_t channel_sums_workspace_size(const RowsDims& dims, Device device) {
+  if (!device.is_cpu()) return strip_count(dims.rows, dims.channels) * dims.channels;
+  return block_count(dims) * dims.channels;
+}
 
 namespace cpu {
 

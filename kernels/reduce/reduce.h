@@ -34,7 +34,7 @@ struct RowsDims {
 };
 
 /// Doubles of scratch for channel_sums.
-std::int64_t channel_sums_workspace_size(const RowsDims& dims);
+std::int64_t channel_sums_workspace_size(const RowsDims& dims, Device device = kCpu);
 
 /// y[c] = sum over rows of x[row, c]: the gradient of a bias. Groups of rows (8 on the CPU) are added in
 /// Accumulator<T>, all else in double.

@@ -16,7 +16,7 @@ namespace atrous::kernels {
 /// targets[p] = labels[p], or -1 where labels[p] is ignore_label. T is std::uint8_t or std::int32_t.
 ///   labels     [pixels]
 ///   targets    [pixels], overwritten
-///   first_bad  one element: the first pixel whose label is neither a class nor ignore_label, or pixels
+///   first_bad  one element, in memory of the device: the first pixel whose label is neither a class nor ignore_label, or pixels
 ATROUS_KERNEL(cross_entropy_targets, const SoftmaxDims& dims, std::int64_t ignore_label, Span<const T> labels,
               Span<std::int32_t> targets, Span<std::int64_t> first_bad);
 
@@ -25,14 +25,16 @@ ATROUS_KERNEL(cross_entropy_losses, const SoftmaxDims& dims, Span<const T> logit
               Span<const std::int32_t> targets, Span<Accumulator<T>> losses);
 
 /// Doubles that the sums of a call take: one for each chunk of pixels, cut by shape alone.
-std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims);
+std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims, Device device = kCpu);
+/// Elements of Accumulator<T> that mining takes as its workspace: where hard_fraction is below 1.
+std::int64_t cross_entropy_workspace_size(const SoftmaxDims& dims, Device device = kCpu);
 /// scales[p] = w[p] / sum of w over the pixels that count; all 0 if that sum is 0.
 ///
 /// w[p] is class_weights[targets[p]], or 1 where class_weights is empty. Where hard_fraction is below 1 only
 /// the k = ceil(hard_fraction * pixels with a target) pixels of the largest w[p] losses[p] count; of equal
 /// ones those that come first, and NaN counts as infinite.
 ///   losses     [pixels], read only where hard_fraction < 1, else may be empty
-///   workspace  [pixels] where hard_fraction < 1, else may be empty
+///   workspace  cross_entropy_workspace_size() where hard_fraction < 1, else may be empty
 ///   scales     [pixels], overwritten
 ATROUS_KERNEL(cross_entropy_scales, const SoftmaxDims& dims, Span<const std::int32_t> targets,
               Span<const Accumulator<T>> class_weights, double hard_fraction,

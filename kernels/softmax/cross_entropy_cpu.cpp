@@ -20,7 +20,16 @@ std::int64_t chunks_of(const SoftmaxDims& dims) { return (dims.pixels + kChunk -
 
 }  // namespace
 
-std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims) { return chunks_of(dims); }
+// A block of the CUDA kernel has 128 threads and gives a pixel 1 to 32 of them (softmax_tile.cuh).
+std::int64_t cross_entropy_sums_size(const SoftmaxDims& dims, Device device) {
+  return device.is_cpu() ? chunks_of(dims) : (dims.pixels + 3) / 4;
+}
+
+// On CUDA: a histogram of 256 counts, a state of a few numbers, a count for each chunk; all of 8 bytes, which
+// are two floats.
+std::int64_t cross_entropy_workspace_size(const SoftmaxDims& dims, Device device) {
+  return device.is_cpu() ? dims.pixels : 2 * (256 + 8 + chunks_of(dims) + 1);
+}
 
 namespace cpu {
 

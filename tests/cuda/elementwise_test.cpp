@@ -1,8 +1,12 @@
 #include "atrous/kernels/elementwise/elementwise.h"
 
 #include <cstdint>
+#include <functional>
+#include <limits>
 #include <vector>
 
+#include "atrous/kernels/elementwise/dropout.h"
+#include "tests/cuda/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"
@@ -10,22 +14,131 @@
 namespace atrous::tests {
 namespace {
 
-TEMPLATE_TEST_CASE("elementwise: relu on CUDA gives the CPU's numbers", "[cuda][elementwise]", float,
+// Random numbers around 0 and 6 with every special value in between.
+template <class T>
+std::vector<T> numbers(std::int64_t n, std::uint64_t seed) {
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+  const float special[] = {0.0f, -0.0f, 6.0f, kNan, kInf, -kInf, 1e-42f, -1e-42f, 3e38f};
+  Random random(seed);
+  std::vector<T> v(static_cast<std::size_t>(n), T(0));
+  for (T& x : v) x = T(random.below(8) == 0 ? special[random.below(9)] : float(random.uniform(-4, 10)));
+  return v;
+}
+
+// The elements from `skip` on: memory that begins anywhere.
+template <class T>
+Span<const T> behind(const OnDevice<T>& x, std::int64_t skip) {
+  return x.span().part(skip, x.size() - skip);
+}
+
+template <class T>
+struct Kernel {
+  const char* name;
+  std::function<void(Stream, Span<const T>, Span<const T>, Span<T>)> cpu, cuda;
+};
+
+// Every kernel as a function of a and b.
+template <class T>
+std::vector<Kernel<T>> all_kernels() {
+  using In = Span<const T>;
+  using Out = Span<T>;
+#define ATROUS_BOTH(name, call)                                                     \
+  {                                                                                 \
+    name, [](Stream s, In a, [[maybe_unused]] In b, Out y) { kernels::cpu::call; }, \
+        [](Stream s, In a, [[maybe_unused]] In b, Out y) { kernels::cuda::call; }   \
+  }
+  return {ATROUS_BOTH("relu", relu_forward<T>(s, a, y)),
+          ATROUS_BOTH("relu backward", relu_backward<T>(s, a, b, y)),
+          ATROUS_BOTH("relu6", relu6_forward<T>(s, a, y)),
+          ATROUS_BOTH("relu6 backward", relu6_backward<T>(s, a, b, y)),
+          ATROUS_BOTH("add", add_forward<T>(s, a, b, y)),
+          ATROUS_BOTH("mul", mul_forward<T>(s, a, b, y)),
+          ATROUS_BOTH("scale", scale_forward<T>(s, -1.7, a, y))};
+#undef ATROUS_BOTH
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("elementwise: CUDA gives the CPU's numbers at every size and place", "[cuda][elementwise]",
+                   float, bf16, double) {
+  using T = TestType;
+  for (const Kernel<T>& kernel : all_kernels<T>())
+    for (const std::int64_t n : {0, 1, 7, 33, 259, 1040})
+      for (const auto& [skip_a, skip_b] : {std::pair{0, 0}, {3, 3}, {1, 0}}) {
+        INFO(kernel.name << ", " << n << " elements from " << skip_a << " and " << skip_b);
+        const auto a = numbers<T>(n + skip_a, 1), b = numbers<T>(n + skip_b, 2);
+        std::vector<T> expected(static_cast<std::size_t>(n), T(0));
+        kernel.cpu({}, Span<const T>(a).part(skip_a, n), Span<const T>(b).part(skip_b, n), expected);
+        on_every_schedule([&] {
+          const OnDevice<T> ca(a), cb(b);
+          OnDevice<T> y(n + skip_a);
+          kernel.cuda(kCudaStream, behind(ca, skip_a), behind(cb, skip_b), y.span().part(skip_a, n));
+          std::vector<T> got = y.values();
+          got.erase(got.begin(), got.begin() + skip_a);
+          CHECK(gap(got, in_double(expected)) == 0);
+          CHECK(y.intact());
+        });
+      }
+}
+
+TEMPLATE_TEST_CASE("elementwise: on CUDA sums and multiples may replace an input", "[cuda][elementwise]", float,
+                   bf16, double) {
+  using T = TestType;
+  const auto a = random_values<T>(1003, 1), b = random_values<T>(1003, 2);
+  std::vector<T> sum = a, multiple = a;
+  kernels::cpu::add_forward<T>({}, sum, b, sum);
+  kernels::cpu::scale_forward<T>({}, 0.3, multiple, multiple);
+  OnDevice<T> x(a), y(a);
+  const OnDevice<T> other(b);
+  kernels::cuda::add_forward<T>(kCudaStream, x.span(), other.span(), x.span());
+  kernels::cuda::scale_forward<T>(kCudaStream, 0.3, y.span(), y.span());
+  CHECK(same_bits(x.values(), sum));
+  CHECK(same_bits(y.values(), multiple));
+}
+
+TEMPLATE_TEST_CASE("dropout: on CUDA the CPU's very numbers", "[cuda][elementwise]", float, bf16, double) {
+  using T = TestType;
+  for (const double probability : {0.0, 0.3, 1.0})
+    for (const std::int64_t n : {0, 1, 3, 4, 9, 64, 1003})
+      for (const std::int64_t skip : {0, 1}) {
+        INFO(n << " elements from " << skip << ", probability " << probability);
+        const kernels::DropoutRule rule{probability, 0x123456789abcdef0, 7};
+        const auto x = numbers<T>(n + skip, 1);
+        std::vector<T> expected(static_cast<std::size_t>(n), T(0));
+        kernels::cpu::dropout_forward<T>({}, rule, Span<const T>(x).part(skip, n), expected);
+        on_every_schedule([&] {
+          const OnDevice<T> cx(x);
+          OnDevice<T> y(n);
+          kernels::cuda::dropout_forward<T>(kCudaStream, rule, behind(cx, skip), y.span());
+          CHECK(gap(y.values(), in_double(expected)) == 0);
+          CHECK(y.intact());
+        });
+      }
+}
+
+TEMPLATE_TEST_CASE("dropout: on CUDA whole channels as on the CPU", "[cuda][elementwise]", float, bf16,
                    double) {
   using T = TestType;
-  for (const std::int64_t n : {0, 1, 31, 257, 1000}) {
-    const std::vector<T> x = random_values<T>(n, 1);
-    Guarded<T> expected(n);
-    kernels::cpu::relu_forward<T>({}, x, expected.span());
+  using A = Accumulator<T>;
+  for (const std::int64_t channels : {1, 5, 8, 24}) {
+    INFO(channels << " channels");
+    const kernels::DropoutRule rule{0.4, 5, 6};
+    const kernels::ChannelDropoutDims dims{3, 7, channels};
+    const std::int64_t n = 3 * 7 * channels;
+    const auto x = numbers<T>(n, 1);
+    std::vector<T> expected(static_cast<std::size_t>(n), T(0));
+    std::vector<A> factors(static_cast<std::size_t>(3 * channels));
+    kernels::cpu::channel_dropout_forward<T>({}, rule, dims, x, factors, expected);
     on_every_schedule([&] {
-      const OnDevice<T> device_x(x);
+      const OnDevice<T> cx(x);
+      OnDevice<A> device_factors(3 * channels);
       OnDevice<T> y(n);
-      kernels::cuda::relu_forward<T>(kCudaStream, device_x.span(), y.span());
-      CHECK(y.values() == expected.values());
-      CHECK(y.intact());
+      kernels::cuda::channel_dropout_forward<T>(kCudaStream, rule, dims, cx.span(), device_factors.span(),
+                                                y.span());
+      CHECK(gap(y.values(), in_double(expected)) == 0);
+      CHECK((y.intact() && device_factors.intact()));
     });
   }
 }
 
-}  // namespace
 }  // namespace atrous::tests

@@ -1,0 +1,212 @@
+#include <cmath>
+#include <limits>
+
+#include "atrous/kernels/batch_norm/batch_norm_activation.h"
+#include "atrous/kernels/batch_norm/batch_norm_body.h"
+#include "atrous/kernels/reduce/channel_strips.cuh"
+
+// Forward: one pass over x (and the residual). Backward: sums over what passes the activation, then the
+// gradient. Without a residual no pass reads y: whether it was cut is found from x, which is read anyway.
+//
+// Coefficients of a channel: center, scale and shift of the forward pass; a, b and constant of
+// dx = a g + b (x - center) + constant.
+
+namespace atrous::kernels::cuda {
+namespace {
+
+/// An activation as two bounds: what is not above the lower one, or not below the upper one, is cut. NaN for a
+/// bound that is not there: nothing compares with it. A NaN is passed.
+template <class A>
+struct Bounds {
+  A low, high;
+  explicit Bounds(Activation activation)
+      : low(activation == Activation::none ? std::numeric_limits<A>::quiet_NaN() : A(0)),
+        high(activation == Activation::relu6 ? A(6) : std::numeric_limits<A>::quiet_NaN()) {}
+  __device__ __forceinline__ bool cuts(A y) const { return (y <= low) | (y >= high); }
+  __device__ __forceinline__ A operator()(A v) const { return v <= low ? low : v >= high ? high : v; }
+};
+
+template <class A>
+__device__ __forceinline__ A normalised(A x, A center, A scale, A shift) {
+  return (x - center) * scale + shift;
+}
+
+/// v[0] is x, v[1] the residual.
+template <class T, bool Residual>
+struct NormaliseAndActivate {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = Residual ? 2 : 1, kConstants = 3, kOutputs = 1;
+  const T* in[kInputs];
+  T* out[1];
+  Bounds<A> bounds;
+  std::int64_t channels;
+  const A* coefficients;
+  __device__ __forceinline__ void constants(int c, A (&k)[3]) const {
+    ATROUS_UNROLL
+    for (int i = 0; i < 3; ++i) k[i] = coefficients[i * channels + c];
+  }
+  __device__ __forceinline__ void apply(const A (&v)[kInputs], const A (&k)[3], A (&y)[1]) const {
+    A sum = normalised(v[0], k[0], k[1], k[2]);
+    if constexpr (Residual) sum += v[1];
+    y[0] = bounds(sum);
+  }
+};
+
+/// What of dy passes: v[0] is x, v[1] is dy, v[2] is y if it is read.
+template <class T, bool ReadsY>
+struct Passing {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = ReadsY ? 3 : 2;
+  Bounds<A> bounds;
+  __device__ __forceinline__ A operator()(const A (&v)[kInputs], A center, A scale, A shift) const {
+    if constexpr (ReadsY)
+      return bounds.cuts(v[2]) ? A(0) : v[1];
+    else  // rounded as y was
+      return bounds.cuts(A(T(normalised(v[0], center, scale, shift)))) ? A(0) : v[1];
+  }
+};
+
+template <class T, bool ReadsY>
+struct PassingSums {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = ReadsY ? 3 : 2, kConstants = 3, kSums = 2;
+  const T* in[kInputs];
+  Passing<T, ReadsY> passing;
+  std::int64_t channels;
+  const A* coefficients;
+  __device__ __forceinline__ void constants(int c, A (&k)[3]) const {
+    ATROUS_UNROLL
+    for (int i = 0; i < 3; ++i) k[i] = coefficients[i * channels + c];
+  }
+  __device__ __forceinline__ void terms(const A (&v)[kInputs], const A (&k)[3], A (&q)[2]) const {
+    const A g = passing(v, k[0], k[1], k[2]);
+    q[0] = g;
+    q[1] = g * (v[0] - k[0]);
+  }
+};
+
+template <class T>
+struct PassingFinish {
+  using A = Accumulator<T>;
+  BatchNormGradientCoefficients<T> body;
+  Span<double> sum_dy, sum_dyx;
+  __device__ void operator()(std::int64_t c, const double (&total)[2]) const {
+    sum_dy[c] = total[0];
+    sum_dyx[c] = total[1];
+    body(c);
+  }
+};
+
+/// dx, and g where the residual's gradient is wanted.
+template <class T, bool ReadsY, bool Residual>
+struct PassingGradient {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = ReadsY ? 3 : 2, kConstants = ReadsY ? 4 : 6, kOutputs = Residual ? 2 : 1;
+  const T* in[kInputs];
+  T* out[kOutputs];
+  Passing<T, ReadsY> passing;
+  std::int64_t channels;
+  const A* gradient;  ///< center, a, b, constant
+  const A* forward;   ///< scale, shift
+  __device__ __forceinline__ void constants(int c, A (&k)[kConstants]) const {
+    ATROUS_UNROLL
+    for (int i = 0; i < 4; ++i) k[i] = gradient[i * channels + c];
+    if constexpr (!ReadsY) {
+      k[4] = forward[c];
+      k[5] = forward[channels + c];
+    }
+  }
+  __device__ __forceinline__ void apply(const A (&v)[kInputs], const A (&k)[kConstants],
+                                        A (&y)[kOutputs]) const {
+    A g;
+    if constexpr (ReadsY)
+      g = passing(v, A(0), A(0), A(0));
+    else
+      g = passing(v, k[0], k[4], k[5]);
+    // Frozen, b is 0 and x does not matter, not even an infinite one.
+    const A through = k[2] == A(0) ? A(0) : k[2] * (v[0] - k[0]);
+    y[0] = k[1] * g + (through + k[3]);
+    if constexpr (Residual) y[1] = g;
+  }
+};
+
+template <class T>
+bool aligned(const T* a, const T* b, const T* c) {
+  return in_vectors<T>(kVector<T>, a, b, c);
+}
+
+template <class T, bool ReadsY>
+void backward(Stream stream, const BatchNormDims& dims, Activation activation, bool training, Span<const T> x,
+              Span<const T> y, Span<const T> dy, Span<const double> mean, Span<const double> var,
+              double epsilon, Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
+              Span<T> dx, Span<T> dresidual, Span<T> dgamma, Span<T> dbeta) {
+  using A = Accumulator<T>;
+  const std::int64_t channels = dims.channels;
+  const Passing<T, ReadsY> passing{Bounds<A>(activation)};
+  // Six arrays: the forward pass's center, scale and shift are the last three. The gradient's center, a, b and
+  // constant become the first four: the constant takes the place of the forward center, which only the sums read.
+  const Span<A> forward = coefficients.part(3 * channels, 3 * channels);
+  PassingSums<T, ReadsY> rule{{x.data(), dy.data()}, passing, channels, forward.data()};
+  if constexpr (ReadsY) rule.in[2] = y.data();
+  const Span<double> total = sums.part(sums.size() - 2 * channels, 2 * channels);
+  const Span<double> sum_dy = total.part(0, channels), sum_dyx = total.part(channels, channels);
+  const bool wide = aligned<T>(x.data(), dy.data(), y.data());
+  const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
+                                              sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
+  strip_sums<T>(stream, dims.pixels, channels, wide, rule, sums.data(), PassingFinish<T>{body, sum_dy, sum_dyx});
+  const A* scale = forward.data() + channels;
+  const auto map = [&]<bool Residual>() {
+    PassingGradient<T, ReadsY, Residual> m{{x.data(), dy.data()}, {dx.data()}, passing, channels,
+                                           coefficients.data(),   scale};
+    if constexpr (ReadsY) m.in[2] = y.data();
+    if constexpr (Residual) m.out[1] = dresidual.data();
+    strip_map<T>(stream, dims.pixels, channels, wide && aligned<T>(dx.data(), dresidual.data(), nullptr), m);
+  };
+  if (dresidual.empty())
+    map.template operator()<false>();
+  else
+    map.template operator()<true>();
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_activation_forward(Stream stream, const BatchNormDims& dims, Activation activation,
+                                   Span<const T> x, Span<const T> residual, Span<const double> mean,
+                                   Span<const double> var, double epsilon, Span<const T> gamma,
+                                   Span<const T> beta, Span<Accumulator<T>> coefficients, Span<T> y) {
+  using A = Accumulator<T>;
+  for_each(stream, dims.channels,
+           BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, coefficients});
+  const Bounds<A> bounds(activation);
+  const bool wide = aligned<T>(x.data(), residual.data(), y.data());
+  if (residual.empty())
+    strip_map<T>(stream, dims.pixels, dims.channels, wide,
+                 NormaliseAndActivate<T, false>{{x.data()}, {y.data()}, bounds, dims.channels, coefficients.data()});
+  else
+    strip_map<T>(stream, dims.pixels, dims.channels, wide,
+                 NormaliseAndActivate<T, true>{
+                     {x.data(), residual.data()}, {y.data()}, bounds, dims.channels, coefficients.data()});
+}
+ATROUS_INSTANTIATE(batch_norm_activation_forward);
+
+template <class T>
+void batch_norm_activation_backward(Stream stream, const BatchNormDims& dims, Activation activation,
+                                    bool training, Span<const T> x, Span<const T> y, Span<const T> dy,
+                                    Span<const double> mean, Span<const double> var, double epsilon,
+                                    Span<const T> gamma, Span<const T> beta, Span<double> sums,
+                                    Span<Accumulator<T>> coefficients, Span<T> dx, Span<T> dresidual,
+                                    Span<T> dgamma, Span<T> dbeta) {
+  const Span<Accumulator<T>> forward = coefficients.part(3 * dims.channels, 3 * dims.channels);
+  for_each(stream, dims.channels,
+           BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, forward});
+  if (y.empty())
+    backward<T, false>(stream, dims, activation, training, x, y, dy, mean, var, epsilon, gamma, sums,
+                       coefficients, dx, dresidual, dgamma, dbeta);
+  else
+    backward<T, true>(stream, dims, activation, training, x, y, dy, mean, var, epsilon, gamma, sums,
+                      coefficients, dx, dresidual, dgamma, dbeta);
+}
+ATROUS_INSTANTIATE(batch_norm_activation_backward);
+
+}  // namespace atrous::kernels::cuda

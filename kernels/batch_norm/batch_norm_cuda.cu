@@ -1,0 +1,223 @@
+#include <cmath>
+
+#include "atrous/kernels/batch_norm/batch_norm.h"
+#include "atrous/kernels/batch_norm/batch_norm_body.h"
+#include "atrous/kernels/batch_norm/batch_norm_statistics.cuh"
+#include "atrous/kernels/reduce/block_reduce.cuh"
+
+// Two passes forward (statistics, normalise) and two backward (sums, gradient), each at the speed of memory;
+// between them a kernel over channels. Passes are cut as channel_strips.h says.
+
+namespace atrous::kernels::cuda {
+namespace {
+
+template <class T>
+bool aligned(const T* a, const T* b = nullptr, const T* c = nullptr) {
+  return in_vectors<T>(kVector<T>, a, b, c);
+}
+
+constexpr int kThreads = 256;
+
+// One block: nothing is written unless every new number is finite.
+template <class A>
+__global__ void __launch_bounds__(kThreads)
+    update_running_kernel(BatchNormDims dims, const double* mean, const double* var, double decay,
+                          A* running_mean, A* running_var) {
+  const double unbiased = double(dims.pixels) / double(dims.pixels - 1);
+  int bad = 0;
+  for (std::int64_t c = threadIdx.x; c < dims.channels; c += kThreads) {
+    const A m = next_running(running_mean[c], mean[c], decay);
+    const A v = next_running(running_var[c], var[c] * unbiased, decay);
+    bad |= !(m - m == A(0)) || !(v - v == A(0));
+  }
+  if (block_reduce<kThreads>(bad, Sum()) != 0) return;
+  for (std::int64_t c = threadIdx.x; c < dims.channels; c += kThreads) {
+    running_mean[c] = next_running(running_mean[c], mean[c], decay);
+    running_var[c] = next_running(running_var[c], var[c] * unbiased, decay);
+  }
+}
+
+/// y = (x - center) scale + shift.
+template <class T>
+struct Normalise {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = 1, kConstants = 3, kOutputs = 1;
+  const T* in[1];
+  T* out[1];
+  std::int64_t channels;
+  const A* coefficients;
+  __device__ __forceinline__ void constants(int c, A (&k)[3]) const {
+    ATROUS_UNROLL
+    for (int i = 0; i < 3; ++i) k[i] = coefficients[i * channels + c];
+  }
+  __device__ __forceinline__ void apply(const A (&v)[1], const A (&k)[3], A (&y)[1]) const {
+    y[0] = (v[0] - k[0]) * k[1] + k[2];
+  }
+};
+
+/// Sums of dy and of dy (x - center).
+template <class T>
+struct GradientSums {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = 2, kConstants = 1, kSums = 2;
+  const T* in[2];  // x, dy
+  const double* mean;
+  __device__ __forceinline__ void constants(int c, A (&k)[1]) const { k[0] = A(mean[c]); }
+  __device__ __forceinline__ void terms(const A (&v)[2], const A (&k)[1], A (&q)[2]) const {
+    q[0] = v[1];
+    q[1] = v[1] * (v[0] - k[0]);
+  }
+};
+
+/// What follows from the sums of one channel.
+template <class T>
+struct GradientFinish {
+  BatchNormGradientCoefficients<T> body;
+  Span<double> sum_dy, sum_dyx;
+  __device__ void operator()(std::int64_t c, const double (&total)[2]) const {
+    sum_dy[c] = total[0];
+    sum_dyx[c] = total[1];
+    body(c);
+  }
+};
+
+/// dx = a dy + (b (x - center) + constant).
+template <class T>
+struct InputGradient {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = 2, kConstants = 4, kOutputs = 1;
+  const T* in[2];
+  T* out[1];
+  std::int64_t channels;
+  const A* coefficients;
+  __device__ __forceinline__ void constants(int c, A (&k)[4]) const {
+    ATROUS_UNROLL
+    for (int i = 0; i < 4; ++i) k[i] = coefficients[i * channels + c];
+  }
+  __device__ __forceinline__ void apply(const A (&v)[2], const A (&k)[4], A (&y)[1]) const {
+    y[0] = k[1] * v[1] + (k[2] * (v[0] - k[0]) + k[3]);
+  }
+};
+
+/// dx = a dy.
+template <class T>
+struct ScaleChannels {
+  using A = Accumulator<T>;
+  static constexpr int kInputs = 1, kConstants = 1, kOutputs = 1;
+  const T* in[1];
+  T* out[1];
+  const A* a;
+  __device__ __forceinline__ void constants(int c, A (&k)[1]) const { k[0] = a[c]; }
+  __device__ __forceinline__ void apply(const A (&v)[1], const A (&k)[1], A (&y)[1]) const {
+    y[0] = k[0] * v[0];
+  }
+};
+
+template <class T>
+struct FrozenScale {
+  using A = Accumulator<T>;
+  Span<const T> gamma;
+  Span<const double> var;
+  double epsilon;
+  Span<A> a;
+  __device__ void operator()(std::int64_t c) const {
+    a[c] = A(double(A(gamma[c])) / std::sqrt(var[c] + epsilon));
+  }
+};
+
+template <class T>
+void backward_sums(Stream stream, const BatchNormDims& dims, bool training, Span<const T> x, Span<const T> dy,
+                   Span<const double> mean, Span<const double> var, double epsilon, Span<const T> gamma,
+                   Span<double> sums, Span<Accumulator<T>> coefficients, Span<T> dgamma, Span<T> dbeta) {
+  const std::int64_t channels = dims.channels;
+  const Span<double> total = sums.part(sums.size() - 2 * channels, 2 * channels);
+  const Span<double> sum_dy = total.part(0, channels), sum_dyx = total.part(channels, channels);
+  const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
+                                              sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
+  strip_sums<T>(stream, dims.pixels, channels, aligned(x.data(), dy.data()),
+                GradientSums<T>{{x.data(), dy.data()}, mean.data()}, sums.data(),
+                GradientFinish<T>{body, sum_dy, sum_dyx});
+}
+
+}  // namespace
+
+template <class T>
+void batch_norm_statistics(Stream stream, const BatchNormDims& dims, Span<const T> x, Span<double> sums,
+                           Span<double> mean, Span<double> var) {
+  using A = Accumulator<T>;
+  constexpr int V = kVector<T>;
+  const std::int64_t channels = dims.channels;
+  if (channels == 0) return;
+  const std::int64_t each = strip_pixels(dims.pixels, channels);
+  ChannelStrips s = ChannelStrips::of(dims.pixels, channels, V, each);
+  if (V > 1 && aligned(x.data()) && s.ok()) {
+    ATROUS_LAUNCH((strip_statistics_kernel<T, V>), dim3(unsigned(s.strips), unsigned(s.tiles)),
+                  unsigned(s.threads()), (statistics_shared_bytes<A, V>(s)), stream, s, x.data(), sums.data());
+  } else {
+    s = ChannelStrips::of(dims.pixels, channels, 1, each);
+    ATROUS_LAUNCH((strip_statistics_kernel<T, 1>), dim3(unsigned(s.strips), unsigned(s.tiles)),
+                  unsigned(s.threads()), (statistics_shared_bytes<A, 1>(s)), stream, s, x.data(), sums.data());
+  }
+  ATROUS_LAUNCH(statistics_finish_kernel, finish_blocks(channels), unsigned(kFinishChannels * kFinishLanes), 0,
+                stream, dims.pixels, each, s.strips, channels, static_cast<const double*>(sums.data()),
+                mean.data(), var.data());
+}
+ATROUS_INSTANTIATE(batch_norm_statistics);
+
+template <class T>
+void batch_norm_update_running(Stream stream, const BatchNormDims& dims, Span<const double> mean,
+                               Span<const double> var, double decay, Span<Accumulator<T>> running_mean,
+                               Span<Accumulator<T>> running_var) {
+  ATROUS_LAUNCH((update_running_kernel<Accumulator<T>>), 1, kThreads, 0, stream, dims, mean.data(), var.data(),
+                decay, running_mean.data(), running_var.data());
+}
+ATROUS_INSTANTIATE(batch_norm_update_running);
+
+template <class T>
+void batch_norm_forward(Stream stream, const BatchNormDims& dims, Span<const T> x, Span<const double> mean,
+                        Span<const double> var, double epsilon, Span<const T> gamma, Span<const T> beta,
+                        Span<Accumulator<T>> coefficients, Span<T> y) {
+  for_each(stream, dims.channels,
+           BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, coefficients});
+  strip_map<T>(stream, dims.pixels, dims.channels, aligned(x.data(), y.data()),
+               Normalise<T>{{x.data()}, {y.data()}, dims.channels, coefficients.data()});
+}
+ATROUS_INSTANTIATE(batch_norm_forward);
+
+template <class T>
+void batch_norm_backward_training(Stream stream, const BatchNormDims& dims, Span<const T> x, Span<const T> dy,
+                                  Span<const double> mean, Span<const double> var, double epsilon,
+                                  Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
+                                  Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
+  backward_sums(stream, dims, true, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
+  if (dx.empty()) return;
+  strip_map<T>(stream, dims.pixels, dims.channels, aligned(x.data(), dy.data(), dx.data()),
+               InputGradient<T>{{x.data(), dy.data()}, {dx.data()}, dims.channels, coefficients.data()});
+}
+ATROUS_INSTANTIATE(batch_norm_backward_training);
+
+template <class T>
+void batch_norm_backward_frozen(Stream stream, const BatchNormDims& dims, Span<const T> x, Span<const T> dy,
+                                Span<const double> mean, Span<const double> var, double epsilon,
+                                Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
+                                Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
+  if (!dgamma.empty())
+    backward_sums(stream, dims, false, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
+  if (dx.empty()) return;
+  const Span<Accumulator<T>> a = coefficients.part(dims.channels, dims.channels);
+  for_each(stream, dims.channels, FrozenScale<T>{gamma, var, epsilon, a});
+  strip_map<T>(stream, dims.pixels, dims.channels, aligned(dy.data(), dx.data()),
+               ScaleChannels<T>{{dy.data()}, {dx.data()}, a.data()});
+}
+ATROUS_INSTANTIATE(batch_norm_backward_frozen);
+
+template <class T>
+void batch_norm_fold(Stream stream, std::int64_t channels, Span<const T> gamma, Span<const T> beta,
+                     Span<const Accumulator<T>> mean, Span<const Accumulator<T>> var, double epsilon,
+                     Span<const T> weight, Span<const T> bias, Span<T> folded_weight, Span<T> folded_bias) {
+  for_each(stream, weight.size(), BatchNormFold<T>{channels, gamma, var, epsilon, weight, folded_weight});
+  for_each(stream, channels, BatchNormFoldBias<T>{gamma, beta, mean, var, epsilon, bias, folded_bias});
+}
+ATROUS_INSTANTIATE(batch_norm_fold);
+
+}  // namespace atrous::kernels::cuda

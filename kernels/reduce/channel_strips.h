@@ -1,0 +1,69 @@
+#pragma once
+
+#include <cstdint>
+
+// How the CUDA kernels that walk [pixels, channels] and keep something for each channel (sums, statistics,
+// coefficients) are cut. Also read by the functions that tell how much workspace the sums take.
+//
+// A thread always meets the same channels. So the memory is seen as rows of whole vectors of V elements, each
+// row of as many pixels as make the vectors come out even: 21 channels in vectors of 8 are rows of 8 pixels,
+// 21 vectors. Element e of vector v of a row belongs to channel (v * V + e) % channels. A block takes a strip
+// of pixels; its threads are `layers` rows side by side, of `columns` vectors each. Where a row has more
+// vectors than a block has threads, it is cut into `tiles`.
+
+namespace atrous::kernels {
+
+/// A multiple of 8, so that a strip begins at a whole vector of any type. From 16k to 64k elements, about 300
+/// strips where that allows it: two blocks for each multiprocessor of a large device.
+inline std::int64_t strip_pixels(std::int64_t pixels, std::int64_t channels) {
+  const std::int64_t even = pixels * channels / 300, least = 1 << 14, most = 1 << 16;
+  const std::int64_t elements = even < least ? least : even > most ? most : even;
+  const std::int64_t wanted = channels > 0 ? elements / channels : 1;
+  return wanted < 8 ? 8 : (wanted + 7) / 8 * 8;
+}
+
+inline std::int64_t strip_count(std::int64_t pixels, std::int64_t channels) {
+  const std::int64_t each = strip_pixels(pixels, channels);
+  return (pixels + each - 1) / each;
+}
+
+/// Strips for kernels that keep nothing: 16k elements, so that many blocks share the work evenly.
+inline std::int64_t short_strip_pixels(std::int64_t channels) {
+  const std::int64_t wanted = channels > 0 ? (1 << 14) / channels : 1;
+  return wanted < 8 ? 8 : (wanted + 7) / 8 * 8;
+}
+
+struct ChannelStrips {
+  static constexpr int kThreads = 256;
+
+  std::int64_t pixels, channels;
+  std::int64_t each;         ///< pixels of a strip
+  std::int64_t strips;
+  int row_pixels;            ///< pixels of a row
+  std::int64_t row_vectors;  ///< vectors of a row
+  int columns, layers, tiles;
+
+  int threads() const { return (columns * layers + 31) / 32 * 32; }
+
+  /// For vectors of `vector` elements and strips of `each` pixels, a multiple of 8. ok() is false if no such
+  /// rows can be had: then vectors of one element serve.
+  static ChannelStrips of(std::int64_t pixels, std::int64_t channels, int vector, std::int64_t each) {
+    ChannelStrips s{};
+    int common = vector;  // the greatest common divisor; vector is a power of two
+    while (channels % common != 0) common /= 2;
+    s.pixels = pixels;
+    s.channels = channels;
+    s.each = each;
+    s.strips = (pixels + each - 1) / each;
+    s.row_pixels = vector / common;
+    s.row_vectors = channels / common;
+    s.tiles = int((s.row_vectors + kThreads - 1) / kThreads);
+    s.columns = int((s.row_vectors + s.tiles - 1) / s.tiles);
+    s.layers = 1;
+    while (s.tiles == 1 && s.columns * s.layers * 2 <= kThreads) s.layers *= 2;
+    return s;
+  }
+  bool ok() const { return tiles == 1 || row_pixels == 1; }
+};
+
+}  // namespace atrous::kernels

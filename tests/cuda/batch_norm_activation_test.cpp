@@ -1,0 +1,106 @@
+#include "atrous/kernels/batch_norm/batch_norm_activation.h"
+
+#include "tests/cuda/against_double.h"
+#include "tests/support/catch.h"
+#include "tests/support/cuda.h"
+#include "tests/support/guarded.h"
+
+namespace atrous::tests {
+namespace {
+
+using kernels::Activation;
+using kernels::BatchNormDims;
+
+struct Call {
+  BatchNormDims dims;
+  Activation activation;
+  bool residual, training;
+};
+
+template <class T>
+void compare(const Call& call) {
+  using A = Accumulator<T>;
+  const BatchNormDims& d = call.dims;
+  const std::int64_t n = d.pixels * d.channels;
+  const auto c = std::size_t(d.channels);
+  const auto x = random_values<T>(n, 1), dy = random_values<T>(n, 2), gamma = random_values<T>(d.channels, 7);
+  auto beta = random_values<T>(d.channels, 8);
+  beta[0] = T(6.0f);  // so that relu6 cuts at its upper end
+  const auto residual = random_values<T>(call.residual ? n : 0, 9);
+  std::vector<double> sums(std::size_t(kernels::batch_norm_sums_size(d))), mean(c), var(c);
+  kernels::cpu::batch_norm_statistics<double>({}, d, in_double(x), sums, mean, var);
+  std::vector<double> coefficients(6 * c), y(x.size());
+  kernels::cpu::batch_norm_activation_forward<double>({}, d, call.activation, in_double(x), in_double(residual),
+                                                      mean, var, 1e-5, in_double(gamma), in_double(beta),
+                                                      coefficients, y);
+  std::vector<T> first;
+  on_every_schedule([&] {
+    const OnDevice<T> cx(x), cdy(dy), cgamma(gamma), cbeta(beta), cresidual(residual);
+    const OnDevice<double> cmean(mean), cvar(var);
+    OnDevice<double> csums(kernels::batch_norm_sums_size(d, kCudaStream.device));
+    OnDevice<A> k(kernels::batch_norm_activation_coefficients_size(d));
+    OnDevice<T> cy(n), dx(n), dresidual(cresidual.size()), dgamma(d.channels), dbeta(d.channels);
+    kernels::cuda::batch_norm_activation_forward<T>(kCudaStream, d, call.activation, cx.span(),
+                                                    cresidual.span(), cmean.span(), cvar.span(), 1e-5,
+                                                    cgamma.span(), cbeta.span(), k.span(), cy.span());
+    kernels::cuda::batch_norm_activation_backward<T>(
+        kCudaStream, d, call.activation, call.training, cx.span(),
+        call.residual ? Span<const T>(cy.span()) : Span<const T>(), cdy.span(), cmean.span(), cvar.span(), 1e-5,
+        cgamma.span(), cbeta.span(), csums.span(), k.span(), dx.span(), dresidual.span(), dgamma.span(),
+        dbeta.span());
+    const auto got_y = cy.values();
+    CHECK(gap(got_y, y) <= tolerance<T>());
+    // The same elements are cut as on the device: what is rounded to 6 is cut there.
+    std::vector<double> rdx(x.size()), rdresidual(residual.size()), rdgamma(c), rdbeta(c);
+    kernels::cpu::batch_norm_activation_backward<double>({}, d, call.activation, call.training, in_double(x),
+                                                         in_double(got_y), in_double(dy), mean, var, 1e-5,
+                                                         in_double(gamma), in_double(beta), sums, coefficients,
+                                                         rdx, rdresidual, rdgamma, rdbeta);
+    const double wide = sizeof(T) == 8 ? 1e-10 : sizeof(T) == 4 ? 1e-5 : 1.0 / 128;
+    CHECK(gap(dx.values(), rdx) <= wide);
+    CHECK(gap(dresidual.values(), rdresidual) == 0);
+    CHECK(gap(dgamma.values(), rdgamma) <= wide);
+    CHECK(gap(dbeta.values(), rdbeta) <= wide);
+    CHECK((csums.intact() && k.intact() && cy.intact() && dx.intact() && dresidual.intact() &&
+           dgamma.intact() && dbeta.intact()));
+    if (first.empty()) first = dx.values();
+    CHECK(same_bits(dx.values(), first));
+  });
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("batch_norm_activation: CUDA agrees with double on the CPU", "[cuda][batch_norm]", float, bf16,
+                   double) {
+  for (const std::int64_t channels : {3, 8, 21, 64})
+    for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6})
+      for (const bool residual : {false, true})
+        for (const bool training : {false, true}) {
+          INFO(channels << " channels, activation " << int(activation) << (residual ? ", residual" : "")
+                        << (training ? ", training" : ""));
+          compare<TestType>({{77, channels}, activation, residual, training});
+        }
+}
+
+TEMPLATE_TEST_CASE("batch_norm_activation: on the CPU what was cut is also found without y",
+                   "[kernels][batch_norm]", float, bf16, double) {
+  using T = TestType;
+  using A = Accumulator<T>;
+  const BatchNormDims d{40, 5};
+  const auto x = random_values<T>(200, 1), dy = random_values<T>(200, 2), gamma = random_values<T>(5, 3),
+             beta = random_values<T>(5, 4);
+  std::vector<double> sums(std::size_t(kernels::batch_norm_sums_size(d))), mean(5), var(5);
+  kernels::cpu::batch_norm_statistics<T>({}, d, x, sums, mean, var);
+  std::vector<A> k(30);
+  std::vector<T> y(200), dx(200), again(200), dgamma(5), dbeta(5);
+  kernels::cpu::batch_norm_activation_forward<T>({}, d, Activation::relu, x, {}, mean, var, 1e-5, gamma, beta, k,
+                                                 y);
+  for (const bool with_y : {true, false})
+    kernels::cpu::batch_norm_activation_backward<T>({}, d, Activation::relu, true, x,
+                                                    with_y ? Span<const T>(y) : Span<const T>(), dy, mean, var,
+                                                    1e-5, gamma, beta, sums, k, with_y ? dx : again, {}, dgamma,
+                                                    dbeta);
+  CHECK(same_bits(dx, again));
+}
+
+}  // namespace atrous::tests

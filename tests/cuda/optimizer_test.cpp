@@ -1,0 +1,56 @@
+#include "atrous/kernels/optimizer/optimizer.h"
+
+#include <cmath>
+
+#include "tests/cuda/against_double.h"
+#include "tests/support/catch.h"
+#include "tests/support/cuda.h"
+#include "tests/support/guarded.h"
+
+namespace atrous::tests {
+namespace {
+
+template <class A>
+std::vector<A> squared(std::vector<A> v) {
+  for (A& x : v) x *= x;
+  return v;
+}
+
+}  // namespace
+
+TEMPLATE_TEST_CASE("optimizer: CUDA takes the CPU's steps", "[cuda][optimizer]", float, bf16, double) {
+  using T = TestType;
+  using A = Accumulator<T>;
+  for (const std::int64_t n : {0, 1, 257, 1000}) {
+    const auto gradient = random_values<T>(n, 1), weight = random_values<T>(n, 2);
+    const auto first = random_values<A>(n, 3), second = squared(random_values<A>(n, 4));
+    on_every_schedule([&] {
+      const OnDevice<T> g(gradient);
+      for (const double momentum : {0.0, 0.9})
+        for (const bool nesterov : {false, true}) {
+          const kernels::SgdRule rule{0.1, momentum, 0.01, nesterov};
+          auto w = in_double(weight), v = in_double(first);
+          if (momentum == 0) v.clear();
+          kernels::cpu::sgd_step<double>({}, rule, in_double(gradient), v, w);
+          OnDevice<T> cw(weight);
+          OnDevice<A> cv(first);
+          kernels::cuda::sgd_step<T>(kCudaStream, rule, g.span(), momentum == 0 ? Span<A>() : cv.span(),
+                                     cw.span());
+          CHECK(gap(cw.values(), w) <= tolerance<T>());
+          if (momentum != 0) CHECK(gap(cv.values(), v) <= tolerance<A>());
+          CHECK((cw.intact() && cv.intact()));
+        }
+      const kernels::AdamwRule rule{.learning_rate = 0.1, .weight_decay = 0.1, .step = 3};
+      auto w = in_double(weight), m = in_double(first), s = in_double(second);
+      kernels::cpu::adamw_step<double>({}, rule, in_double(gradient), m, s, w);
+      OnDevice<T> cw(weight);
+      OnDevice<A> cm(first), cs(second);
+      kernels::cuda::adamw_step<T>(kCudaStream, rule, g.span(), cm.span(), cs.span(), cw.span());
+      CHECK(gap(cw.values(), w) <= tolerance<T>());
+      CHECK((gap(cm.values(), m) <= tolerance<A>() && gap(cs.values(), s) <= tolerance<A>()));
+      CHECK((cw.intact() && cm.intact() && cs.intact()));
+    });
+  }
+}
+
+}  // namespace atrous::tests
