@@ -42,8 +42,8 @@ Conv2dDims conv2d_dims(const Variable& x, const Variable& weight, const Variable
 }
 
 template <class T>
-Tensor workspace(std::int64_t size) {
-  return Tensor::empty({size}, dtype_of<T>());
+Tensor workspace(const Tensor& beside, std::int64_t size) {
+  return Tensor::empty({size}, dtype_of<T>(), beside.device());
 }
 
 }  // namespace
@@ -53,7 +53,7 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
   const Conv2dDims d = conv2d_dims(x, weight, bias, options);  // throws here
   Tensor y = Tensor::empty({d.batch, d.out_h, d.out_w, d.out_channels}, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
-    Tensor scratch = workspace<T>(kernels::conv2d_forward_workspace_size<T>(d));
+    Tensor scratch = workspace<T>(y, kernels::conv2d_forward_workspace_size<T>(d, y.device()));
     kernels::Conv2dEpilogue<T> epilogue;
     if (bias.defined()) epilogue.bias = bias.value().span<T>();
     kernels::conv2d_forward<T>(x.stream(), d, x.value().span<T>(), weight.value().span<T>(), epilogue,
@@ -67,17 +67,20 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                   visit_float(dy.dtype(), [&]<class T>() {
                     const Span<const T> from = dy.span<T>();
                     if (grads.needed(0)) {
-                      Tensor scratch = workspace<T>(kernels::conv2d_backward_input_workspace_size<T>(d));
+                      Tensor scratch =
+                          workspace<T>(dy, kernels::conv2d_backward_input_workspace_size<T>(d, dy.device()));
                       kernels::conv2d_backward_input<T>(dy.stream(), d, from, kept_weight.span<T>(),
                                                         scratch.span<T>(), grads.empty(0).span<T>());
                     }
                     if (grads.needed(1)) {
-                      Tensor scratch = workspace<T>(kernels::conv2d_backward_weight_workspace_size<T>(d));
+                      Tensor scratch =
+                          workspace<T>(dy, kernels::conv2d_backward_weight_workspace_size<T>(d, dy.device()));
                       kernels::conv2d_backward_weight<T>(dy.stream(), d, kept_x.span<T>(), from,
                                                          scratch.span<T>(), grads.empty(1).span<T>());
                     }
                     if (grads.needed(2)) {
-                      Tensor scratch = workspace<T>(kernels::conv2d_backward_bias_workspace_size<T>(d));
+                      Tensor scratch =
+                          workspace<T>(dy, kernels::conv2d_backward_bias_workspace_size<T>(d, dy.device()));
                       kernels::conv2d_backward_bias<T>(dy.stream(), d, from, scratch.span<T>(),
                                                        grads.empty(2).span<T>());
                     }

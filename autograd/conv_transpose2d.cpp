@@ -68,14 +68,14 @@ Tensor workspace(const Tensor& beside, std::int64_t size) {
 
 template <class T>
 void backward_input(const Conv2dDims& d, const Tensor& dy, const Tensor& weight, Tensor dx) {
-  Tensor scratch = workspace<T>(dy, kernels::conv2d_forward_workspace_size<T>(d));
+  Tensor scratch = workspace<T>(dy, kernels::conv2d_forward_workspace_size<T>(d, dy.device()));
   kernels::conv2d_forward<T>(dy.stream(), d, dy.span<T>(), weight.span<T>(), {}, scratch.span<T>(),
                              dx.span<T>());
 }
 
 template <class T>
 void backward_weight(const Conv2dDims& d, const Tensor& x, const Tensor& dy, Tensor dweight) {
-  Tensor scratch = workspace<T>(dy, kernels::conv2d_backward_weight_workspace_size<T>(d));
+  Tensor scratch = workspace<T>(dy, kernels::conv2d_backward_weight_workspace_size<T>(d, dy.device()));
   kernels::conv2d_backward_weight<T>(dy.stream(), d, dy.span<T>(), x.span<T>(), scratch.span<T>(),
                                      dweight.span<T>());
 }
@@ -83,7 +83,7 @@ void backward_weight(const Conv2dDims& d, const Tensor& x, const Tensor& dy, Ten
 template <class T>
 void backward_bias(const Conv2dDims& d, const Tensor& dy, Tensor dbias) {
   const Conv2dDims sizes{.batch = d.batch, .out_h = d.in_h, .out_w = d.in_w, .out_channels = d.in_channels};
-  Tensor scratch = workspace<T>(dy, kernels::conv2d_backward_bias_workspace_size<T>(sizes));
+  Tensor scratch = workspace<T>(dy, kernels::conv2d_backward_bias_workspace_size<T>(sizes, dy.device()));
   kernels::conv2d_backward_bias<T>(dy.stream(), sizes, dy.span<T>(), scratch.span<T>(), dbias.span<T>());
 }
 
@@ -94,7 +94,7 @@ Variable conv_transpose2d(const Variable& x, const Variable& weight, const Varia
   const Conv2dDims d = checked_dims(x, weight, bias, options);  // throws here
   Tensor y = Tensor::empty({d.batch, d.in_h, d.in_w, d.in_channels}, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
-    Tensor scratch = workspace<T>(y, kernels::conv_transpose2d_forward_workspace_size<T>(d));
+    Tensor scratch = workspace<T>(y, kernels::conv_transpose2d_forward_workspace_size<T>(d, y.device()));
     kernels::conv_transpose2d_forward<T>(x.stream(), d, x.value().span<T>(), weight.value().span<T>(),
                                          bias.defined() ? bias.value().span<T>() : Span<const T>(),
                                          scratch.span<T>(), y.span<T>());

@@ -61,7 +61,7 @@ Tensor folded_forward(const Tensor& x, const Tensor& weight, const BatchNorm& bn
                                      .stride = conv.stride,
                                      .padding = conv.resolved_padding(),
                                      .rate = conv.rate};
-      run(kernels::conv2d_forward<T>, kernels::conv2d_forward_workspace_size<T>(dims), dims);
+      run(kernels::conv2d_forward<T>, kernels::conv2d_forward_workspace_size<T>(dims, x.device()), dims);
     }
   });
   return y;

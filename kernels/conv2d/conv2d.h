@@ -10,8 +10,9 @@
 // is the atrous convolution of DeepLab; other places call it dilation), windows `stride` pixels apart; reads
 // outside of the image count as zero.
 //
-// Single precision takes the tuned kernels of this folder: direct.h for every shape, winograd.h where it
-// needs fewer products, weight_gradient.h. Double takes the plain loops of conv2d_body.h. All add up every
+// On the CPU, single precision takes the tuned kernels of this folder: direct.h for every shape, winograd.h
+// where it needs fewer products, weight_gradient.h; double and bf16 take the plain loops of conv2d_body.h. On
+// CUDA, double takes those same loops, the others implicit_gemm.cuh and weight_gradient.cuh. All add up every
 // output in one order that follows from the sizes alone.
 
 namespace atrous::kernels {
@@ -26,6 +27,9 @@ struct Conv2dDims {
   PerAxis rate = 1;
   /// Asks for plain sums: no algorithm whose rounding depends on the size of the map or the place in it.
   bool exact = false;
+  /// Lets f32 factors be rounded to TF32 (10 bits of mantissa) where the device multiplies those faster; sums
+  /// stay f32. Of no effect on the CPU and for other types.
+  bool allow_tf32 = false;
 
   ATROUS_HD constexpr std::int64_t out_pixels() const { return batch * out_h * out_w; }
   ATROUS_HD constexpr std::int64_t in_pixels() const { return batch * in_h * in_w; }
@@ -51,15 +55,16 @@ struct Conv2dEpilogue {
   Activation activation = Activation::none;
 };
 
-/// Elements of T that the kernels below need as `workspace`. Its content is undefined before and after.
+/// Elements of T that the kernels below need as `workspace` on a device, aligned to 16 bytes. Its content is
+/// undefined before and after.
 template <class T>
-std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims);
+std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
-std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims);
+std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
-std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims);
+std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
-std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims);
+std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 
 /// The convolution.
 ///
@@ -73,12 +78,12 @@ std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims);
 ATROUS_KERNEL(conv2d_forward, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
               const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y);
 
-/// Weights in the order in which the kernels of this processor and these sizes read them, for inference:
-/// packed once, used for every image of the same size. The packed form is not to be stored in files.
+/// Weights in the order in which the kernels of this device and these sizes read them, for inference: packed
+/// once, used for every image of the same size. The packed form is not to be stored in files.
 template <class T>
-std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims);
+std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
-std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims);
+std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 ATROUS_KERNEL(conv2d_pack_weight, const Conv2dDims& dims, Span<const T> weight, Span<T> packed);
 /// conv2d_forward with the same bits, from packed weights.
 ATROUS_KERNEL(conv2d_forward_packed, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,

@@ -2,14 +2,14 @@
 
 #include <cstdint>
 
+#include "atrous/core/dtype.h"
 #include "atrous/core/host_device.h"
 #include "atrous/core/span.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 
 // The plain convolution: for every element type and shape, and what tuned kernels are compared with. Each
-// body computes neighbouring elements [begin, end) of the innermost axis of one output row, so that a loop on
-// the CPU runs along contiguous channels; a CUDA thread would take one element. Outputs double as
-// accumulators.
+// body computes neighbouring elements [begin, end) of the innermost axis of one output row, kAtOnce of them
+// together, so that a loop on the CPU runs along contiguous channels; a CUDA thread takes one element.
 
 namespace atrous::kernels {
 
@@ -21,18 +21,34 @@ ATROUS_HD T activate(Activation activation, T y) {
   return y;
 }
 
+/// Elements that a body sums up together: a piece of a row on the CPU.
+inline constexpr int kRowPiece = 32;
+
+/// Calls piece(first, count) for [begin, end) cut into pieces of kAtOnce. With kAtOnce = 1, count is the
+/// constant 1 and arrays of kAtOnce sums are registers.
+template <int kAtOnce, class Piece>
+ATROUS_HD void for_each_piece(std::int64_t begin, std::int64_t end, const Piece& piece) {
+  for (std::int64_t i = begin; i < end; i += kAtOnce)
+    piece(i, kAtOnce == 1 ? 1 : int(end - i < kAtOnce ? end - i : kAtOnce));
+}
+
 /// Outputs k in [begin, end) of output pixel `pixel` = (n * out_h + oh) * out_w + ow.
-template <class T>
+template <class T, int kAtOnce = kRowPiece>
 struct Conv2dForward {
+  using A = Accumulator<T>;
   Conv2dDims d;
   Span<const T> x, weight;
   Conv2dEpilogue<T> epilogue;
   Span<T> y;
 
   ATROUS_HD void operator()(std::int64_t pixel, std::int64_t begin, std::int64_t end) const {
+    for_each_piece<kAtOnce>(begin, end, [&](std::int64_t k, int count) { piece(pixel, k, count); });
+  }
+
+ private:
+  ATROUS_HD void piece(std::int64_t pixel, std::int64_t k, int count) const {
     const std::int64_t ow = pixel % d.out_w, oh = pixel / d.out_w % d.out_h, n = pixel / d.out_w / d.out_h;
-    T* out = y.data() + pixel * d.out_channels;
-    for (std::int64_t k = begin; k < end; ++k) out[k] = T(0);
+    A sums[kAtOnce] = {};
     for (std::int64_t r = 0; r < d.window_h; ++r) {
       const std::int64_t h = oh * d.stride.h + r * d.rate.h - d.padding.top;
       if (h < 0 || h >= d.in_h) continue;
@@ -40,29 +56,38 @@ struct Conv2dForward {
         const std::int64_t w = ow * d.stride.w + s * d.rate.w - d.padding.left;
         if (w < 0 || w >= d.in_w) continue;
         const T* in = x.data() + ((n * d.in_h + h) * d.in_w + w) * d.in_channels;
-        const T* row = weight.data() + (r * d.window_w + s) * d.in_channels * d.out_channels;
+        const T* row = weight.data() + (r * d.window_w + s) * d.in_channels * d.out_channels + k;
         for (std::int64_t c = 0; c < d.in_channels; ++c, row += d.out_channels) {
-          const T value = in[c];
-          for (std::int64_t k = begin; k < end; ++k) out[k] += value * row[k];
+          const A value = A(in[c]);
+          for (int i = 0; i < count; ++i) sums[i] += value * A(row[i]);
         }
       }
     }
-    for (std::int64_t k = begin; k < end; ++k)
-      out[k] = activate(epilogue.activation, epilogue.bias.empty() ? out[k] : out[k] + epilogue.bias[k]);
+    T* out = y.data() + pixel * d.out_channels + k;
+    for (int i = 0; i < count; ++i) {
+      const A sum = epilogue.bias.empty() ? sums[i] : sums[i] + A(epilogue.bias[k + i]);
+      out[i] = T(activate(epilogue.activation, sum));
+    }
   }
 };
 
-/// Elements c in [begin, end) of dx at input pixel `pixel` = (n * in_h + h) * in_w + w.
-template <class T>
+/// Elements c in [begin, end) of dx at input pixel `pixel` = (n * in_h + h) * in_w + w, plus bias[c] if there
+/// is one (the transposed convolution has).
+template <class T, int kAtOnce = kRowPiece>
 struct Conv2dBackwardInput {
+  using A = Accumulator<T>;
   Conv2dDims d;
-  Span<const T> dy, weight;
+  Span<const T> dy, weight, bias;
   Span<T> dx;
 
   ATROUS_HD void operator()(std::int64_t pixel, std::int64_t begin, std::int64_t end) const {
+    for_each_piece<kAtOnce>(begin, end, [&](std::int64_t c, int count) { piece(pixel, c, count); });
+  }
+
+ private:
+  ATROUS_HD void piece(std::int64_t pixel, std::int64_t c, int count) const {
     const std::int64_t w = pixel % d.in_w, h = pixel / d.in_w % d.in_h, n = pixel / d.in_w / d.in_h;
-    T* out = dx.data() + pixel * d.in_channels;
-    for (std::int64_t c = begin; c < end; ++c) out[c] = T(0);
+    A sums[kAtOnce] = {};
     for (std::int64_t r = 0; r < d.window_h; ++r) {
       const std::int64_t oh = reader_of(h, r, d.out_h, d.padding.top, d.rate.h, d.stride.h);
       if (oh < 0) continue;
@@ -70,29 +95,36 @@ struct Conv2dBackwardInput {
         const std::int64_t ow = reader_of(w, s, d.out_w, d.padding.left, d.rate.w, d.stride.w);
         if (ow < 0) continue;
         const T* from = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.out_channels;
-        const T* row = weight.data() + (r * d.window_w + s) * d.in_channels * d.out_channels;
-        for (std::int64_t c = begin; c < end; ++c) {
-          T sum = 0;
-          for (std::int64_t k = 0; k < d.out_channels; ++k) sum += from[k] * row[c * d.out_channels + k];
-          out[c] += sum;
+        const T* row = weight.data() + ((r * d.window_w + s) * d.in_channels + c) * d.out_channels;
+        for (int i = 0; i < count; ++i, row += d.out_channels) {
+          A sum = 0;
+          for (std::int64_t k = 0; k < d.out_channels; ++k) sum += A(from[k]) * A(row[k]);
+          sums[i] += sum;
         }
       }
     }
+    T* out = dx.data() + pixel * d.in_channels + c;
+    for (int i = 0; i < count; ++i) out[i] = T(bias.empty() ? sums[i] : sums[i] + A(bias[c + i]));
   }
 };
 
 /// Elements k in [begin, end) of row `row` = (r * window_w + s) * in_channels + c of dweight.
-template <class T>
+template <class T, int kAtOnce = kRowPiece>
 struct Conv2dBackwardWeight {
+  using A = Accumulator<T>;
   Conv2dDims d;
   Span<const T> x, dy;
   Span<T> dweight;
 
   ATROUS_HD void operator()(std::int64_t row, std::int64_t begin, std::int64_t end) const {
+    for_each_piece<kAtOnce>(begin, end, [&](std::int64_t k, int count) { piece(row, k, count); });
+  }
+
+ private:
+  ATROUS_HD void piece(std::int64_t row, std::int64_t k, int count) const {
     const std::int64_t c = row % d.in_channels, s = row / d.in_channels % d.window_w,
                        r = row / d.in_channels / d.window_w;
-    T* out = dweight.data() + row * d.out_channels;
-    for (std::int64_t k = begin; k < end; ++k) out[k] = T(0);
+    A sums[kAtOnce] = {};
     for (std::int64_t n = 0; n < d.batch; ++n)
       for (std::int64_t oh = 0; oh < d.out_h; ++oh) {
         const std::int64_t h = oh * d.stride.h + r * d.rate.h - d.padding.top;
@@ -100,11 +132,13 @@ struct Conv2dBackwardWeight {
         for (std::int64_t ow = 0; ow < d.out_w; ++ow) {
           const std::int64_t w = ow * d.stride.w + s * d.rate.w - d.padding.left;
           if (w < 0 || w >= d.in_w) continue;
-          const T value = x[((n * d.in_h + h) * d.in_w + w) * d.in_channels + c];
-          const T* from = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.out_channels;
-          for (std::int64_t k = begin; k < end; ++k) out[k] += value * from[k];
+          const A value = A(x[((n * d.in_h + h) * d.in_w + w) * d.in_channels + c]);
+          const T* from = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.out_channels + k;
+          for (int i = 0; i < count; ++i) sums[i] += value * A(from[i]);
         }
       }
+    T* out = dweight.data() + row * d.out_channels + k;
+    for (int i = 0; i < count; ++i) out[i] = T(sums[i]);
   }
 };
 
@@ -124,19 +158,50 @@ struct PixelChunks {
 };
 
 /// Sums of channels [begin, end) of dy over the pixels of one chunk, into row `chunk` of `partial`.
-template <class T>
+template <class T, int kAtOnce = 8 * kRowPiece>
 struct Conv2dBackwardBias {
+  using A = Accumulator<T>;
   PixelChunks chunks;
   std::int64_t channels;
   Span<const T> dy;
-  Span<T> partial;
+  Span<A> partial;
 
   ATROUS_HD void operator()(std::int64_t chunk, std::int64_t begin, std::int64_t end) const {
-    T* out = partial.data() + chunk * channels;
-    for (std::int64_t k = begin; k < end; ++k) out[k] = T(0);
-    for (std::int64_t p = chunks.begin(chunk); p < chunks.end(chunk); ++p)
-      for (std::int64_t k = begin; k < end; ++k) out[k] += dy[p * channels + k];
+    for_each_piece<kAtOnce>(begin, end, [&](std::int64_t k, int count) {
+      A sums[kAtOnce] = {};
+      for (std::int64_t p = chunks.begin(chunk); p < chunks.end(chunk); ++p)
+        for (int i = 0; i < count; ++i) sums[i] += A(dy[p * channels + k + i]);
+      for (int i = 0; i < count; ++i) partial[chunk * channels + k + i] = sums[i];
+    });
   }
 };
+
+/// dbias[k]: the chunks' sums of channel k, added up in order.
+template <class T>
+struct Conv2dBiasTotal {
+  using A = Accumulator<T>;
+  std::int64_t chunks, channels;
+  Span<const A> partial;
+  Span<T> dbias;
+
+  ATROUS_HD void operator()(std::int64_t k) const {
+    A sum = 0;
+    for (std::int64_t chunk = 0; chunk < chunks; ++chunk) sum += partial[chunk * channels + k];
+    dbias[k] = T(sum);
+  }
+};
+
+/// Memory of elements T as accumulators of T: how kernels read a workspace that holds sums.
+template <class T>
+Span<Accumulator<T>> as_accumulators(Span<T> workspace) {
+  using A = Accumulator<T>;
+  return {reinterpret_cast<A*>(workspace.data()),
+          workspace.size() * std::int64_t(sizeof(T)) / std::int64_t(sizeof(A))};
+}
+/// Elements of T that hold `count` accumulators.
+template <class T>
+constexpr std::int64_t accumulator_room(std::int64_t count) {
+  return count * std::int64_t(sizeof(Accumulator<T>) / sizeof(T));
+}
 
 }  // namespace atrous::kernels

@@ -5,11 +5,15 @@
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/implicit_gemm.h"
+#include "atrous/kernels/conv2d/pointwise.h"
+#include "atrous/kernels/conv2d/weight_gemm.h"
 #include "atrous/kernels/conv2d/weight_gradient.h"
 #include "atrous/kernels/conv2d/winograd.h"
 #include "atrous/kernels/conv2d/winograd_weight_gradient.h"
+#include "atrous/kernels/for_each.h"
 
-// Which implementation serves which type: float the tuned kernels, everything else the plain bodies.
+// Which implementation serves which type: float the tuned kernels, double and bf16 the plain bodies.
 
 namespace atrous::kernels {
 namespace {
@@ -40,55 +44,79 @@ void run(Gather direction, const Conv2dDims& dims, Span<const float> source, Spa
     direct_run(DirectBlocking(direction, dims), dims, source, packed, epilogue, workspace, destination);
 }
 
+// Whether the tiled CUDA kernels serve the type: they keep sums of slices.
+template <class T>
+bool tiled_on(Device device) {
+  return !device.is_cpu() && !std::is_same_v<T, double>;
+}
+template <class T>
+std::int64_t cuda_gather_workspace_size(Gather direction, const Conv2dDims& dims, Device device) {
+  if (device.is_cpu()) return 0;
+  std::int64_t size = 0;
+  if (tiled_on<T>(device) && takes_implicit_gemm(direction, dims))
+    size = accumulator_room<T>(implicit_gemm_partial_sums({direction}, {dims}, int(sizeof(T))));
+  if (is_pointwise(dims))
+    size = std::max(size, gemm_workspace_size<T>(pointwise_product(direction, dims), device));
+  return size;
+}
+
 }  // namespace
 
 template <class T>
-std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) return packed_size(Gather::forward, dims);
+std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims, Device device) {
+  if constexpr (kTuned<T>)
+    if (device.is_cpu()) return packed_size(Gather::forward, dims);
   return dims.taps() * dims.in_channels * dims.out_channels;
 }
 template <class T>
-std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) return workspace_size(Gather::forward, dims);
-  return 0;
-}
-template <class T>
-std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) return packed_size(Gather::forward, dims) + workspace_size(Gather::forward, dims);
-  return 0;
-}
-template <class T>
-std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims) {
+std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims, Device device) {
   if constexpr (kTuned<T>)
-    return packed_size(Gather::backward_input, dims) + workspace_size(Gather::backward_input, dims);
-  return 0;
+    if (device.is_cpu()) return workspace_size(Gather::forward, dims);
+  return cuda_gather_workspace_size<T>(Gather::forward, dims, device);
 }
 template <class T>
-std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims) {
-  if constexpr (kTuned<T>) {
-    if (takes_winograd_weight_gradient(dims))
-      return winograd_weight_gradient_workspace_size(WinogradWeightGradientBlocking(dims));
-    return weight_gradient_workspace_size(WeightGradientBlocking(dims));
-  }
-  return 0;
+std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims, Device device) {
+  if constexpr (kTuned<T>)
+    if (device.is_cpu()) return packed_size(Gather::forward, dims) + workspace_size(Gather::forward, dims);
+  return cuda_gather_workspace_size<T>(Gather::forward, dims, device);
 }
 template <class T>
-std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims) {
-  return PixelChunks(dims.out_pixels()).count * dims.out_channels;
+std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims, Device device) {
+  if constexpr (kTuned<T>)
+    if (device.is_cpu())
+      return packed_size(Gather::backward_input, dims) + workspace_size(Gather::backward_input, dims);
+  return cuda_gather_workspace_size<T>(Gather::backward_input, dims, device);
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_packed_weight_size);
-ATROUS_INSTANTIATE_F32_F64(conv2d_forward_packed_workspace_size);
-ATROUS_INSTANTIATE_F32_F64(conv2d_forward_workspace_size);
-ATROUS_INSTANTIATE_F32_F64(conv2d_backward_input_workspace_size);
-ATROUS_INSTANTIATE_F32_F64(conv2d_backward_weight_workspace_size);
-ATROUS_INSTANTIATE_F32_F64(conv2d_backward_bias_workspace_size);
+template <class T>
+std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims, Device device) {
+  if constexpr (kTuned<T>)
+    if (device.is_cpu()) {
+      if (takes_winograd_weight_gradient(dims))
+        return winograd_weight_gradient_workspace_size(WinogradWeightGradientBlocking(dims));
+      return weight_gradient_workspace_size(WeightGradientBlocking(dims));
+    }
+  if (!device.is_cpu() && is_pointwise(dims))
+    return gemm_workspace_size<T>(pointwise_weight_product(dims), device);
+  if (!tiled_on<T>(device) || !takes_weight_gemm(dims)) return 0;
+  return accumulator_room<T>(WeightGemmPlan(dims, int(sizeof(T))).partial_sums(dims));
+}
+template <class T>
+std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims, Device) {
+  return accumulator_room<T>(PixelChunks(dims.out_pixels()).count * dims.out_channels);
+}
+ATROUS_INSTANTIATE(conv2d_packed_weight_size);
+ATROUS_INSTANTIATE(conv2d_forward_packed_workspace_size);
+ATROUS_INSTANTIATE(conv2d_forward_workspace_size);
+ATROUS_INSTANTIATE(conv2d_backward_input_workspace_size);
+ATROUS_INSTANTIATE(conv2d_backward_weight_workspace_size);
+ATROUS_INSTANTIATE(conv2d_backward_bias_workspace_size);
 
 namespace cpu {
 namespace {
 
-// body(row, 0, width) for every row.
+// body(row, 0, width) for every row; a row is work enough for a thread.
 template <class Body>
-void for_each_row(std::int64_t rows, std::int64_t width, const Body& body) {
+void for_each_whole_row(std::int64_t rows, std::int64_t width, const Body& body) {
   parallel_for(rows, [&](std::int64_t begin, std::int64_t end) {
     const Body local = body;  // its spans in registers: no store can be taken to change them
     for (std::int64_t row = begin; row < end; ++row) local(row, 0, width);
@@ -109,7 +137,7 @@ void conv2d_pack_weight(Stream, const Conv2dDims& dims, Span<const T> weight, Sp
   else
     std::copy(weight.begin(), weight.end(), packed.begin());
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_pack_weight);
+ATROUS_INSTANTIATE(conv2d_pack_weight);
 
 template <class T>
 void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,
@@ -117,9 +145,9 @@ void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span
   if constexpr (kTuned<T>)
     run(Gather::forward, dims, x, packed, epilogue, workspace, y);
   else
-    for_each_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, packed, epilogue, y});
+    for_each_whole_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, packed, epilogue, y});
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_forward_packed);
+ATROUS_INSTANTIATE(conv2d_forward_packed);
 
 template <class T>
 void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
@@ -132,7 +160,7 @@ void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span
     conv2d_forward_packed<T>(stream, dims, x, weight, epilogue, workspace, y);
   }
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_forward);
+ATROUS_INSTANTIATE(conv2d_forward);
 
 template <class T>
 void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
@@ -142,10 +170,10 @@ void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Spa
     pack(Gather::backward_input, dims, weight, workspace.part(0, size));
     run(Gather::backward_input, dims, dy, workspace.part(0, size), {}, after(workspace, size), dx);
   } else {
-    for_each_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, dx});
+    for_each_whole_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, {}, dx});
   }
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_backward_input);
+ATROUS_INSTANTIATE(conv2d_backward_input);
 
 template <class T>
 void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> dy,
@@ -156,23 +184,22 @@ void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Spa
     else
       weight_gradient(WeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
   } else {
-    for_each_row(dims.taps() * dims.in_channels, dims.out_channels,
-                 Conv2dBackwardWeight<T>{dims, x, dy, dweight});
+    for_each_whole_row(dims.taps() * dims.in_channels, dims.out_channels,
+                       Conv2dBackwardWeight<T>{dims, x, dy, dweight});
   }
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_backward_weight);
+ATROUS_INSTANTIATE(conv2d_backward_weight);
 
 template <class T>
 void conv2d_backward_bias(Stream, const Conv2dDims& dims, Span<const T> dy, Span<T> workspace,
                           Span<T> dbias) {
   const PixelChunks chunks(dims.out_pixels());
-  for_each_row(chunks.count, dims.out_channels,
-               Conv2dBackwardBias<T>{chunks, dims.out_channels, dy, workspace});
-  for (T& sum : dbias) sum = T(0);
-  for (std::int64_t chunk = 0; chunk < chunks.count; ++chunk)
-    for (std::int64_t k = 0; k < dims.out_channels; ++k) dbias[k] += workspace[chunk * dims.out_channels + k];
+  const Span<Accumulator<T>> partial = as_accumulators(workspace);
+  for_each_whole_row(chunks.count, dims.out_channels,
+                     Conv2dBackwardBias<T>{chunks, dims.out_channels, dy, partial});
+  for_each(dims.out_channels, Conv2dBiasTotal<T>{chunks.count, dims.out_channels, partial, dbias});
 }
-ATROUS_INSTANTIATE_F32_F64(conv2d_backward_bias);
+ATROUS_INSTANTIATE(conv2d_backward_bias);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

@@ -10,8 +10,8 @@
 namespace atrous::kernels {
 
 template <class T>
-std::int64_t conv_transpose2d_forward_workspace_size(const Conv2dDims& dims) {
-  return conv2d_backward_input_workspace_size<T>(dims);
+std::int64_t conv_transpose2d_forward_workspace_size(const Conv2dDims& dims, Device device = kCpu) {
+  return conv2d_backward_input_workspace_size<T>(dims, device);
 }
 
 /// y[n,i,j,k] = bias[k] + sum over r,s,c of x[n,h,w,c] * weight[r,s,k,c],

@@ -1,0 +1,95 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/tap_plan.h"
+
+// The convolution on CUDA as an implicit matrix product, host side: which sizes it takes, how its tiles are
+// shared out among blocks, and how it is called. implicit_gemm.cuh is the kernel.
+//
+// A tile is kTilePixels pixels of one rectangle (tap_plan.h) times 128 or 64 output channels; its sum runs
+// over the taps of the rectangle times the source channels. A block computes one tile, long ones first. Where
+// the last wave of blocks would leave most of the chip idle, its tiles are cut along the sum into slices, a
+// block each; a second kernel adds the slices up in order. The cut follows from the sizes alone, so the bits
+// repeat.
+
+namespace atrous::kernels {
+
+inline constexpr int kTilePixels = 128;
+
+/// One gather: y from x and weight, or dx from dy and weight.
+template <class T>
+struct GatherProblem {
+  Gather direction;
+  Conv2dDims dims;
+  Span<const T> source, weight;
+  Conv2dEpilogue<T> epilogue;
+  Span<T> destination;
+};
+
+/// A rectangle of one of the problems of a launch, and the tiles [first_tile, that of the next rectangle).
+struct TileRectangle {
+  std::int32_t first_tile;
+  std::uint8_t problem, row, column;  ///< the latter two: which of the launch's pieces
+};
+
+/// What a launch at most holds: all of it travels as parameters of the kernel (4 KB).
+inline constexpr int kLaunchProblems = 4, kLaunchPieces = 96, kLaunchRectangles = 160;
+
+/// Sizes of a problem as the kernel reads them.
+struct GatherShape {
+  std::int32_t batch;
+  TapAxis row_axis, column_axis;
+  std::int32_t channels, outputs;  ///< of the source, of the destination
+  std::int32_t window_w;
+};
+
+/// How the tiles of a launch are shared out.
+struct TileSchedule {
+  GatherShape shapes[kLaunchProblems];
+  std::int32_t problems[kLaunchProblems];  ///< their places in the list of all problems
+  TapPiece pieces[kLaunchPieces];
+  TileRectangle rectangles[kLaunchRectangles];
+  std::int32_t problem_count, rectangle_count;
+  std::int32_t tiles;   ///< of all rectangles
+  std::int32_t whole;   ///< blocks 0..whole-1 compute a tile each,
+  std::int32_t slices;  ///< then every `slices` blocks one of the tiles left
+
+  std::int64_t blocks() const { return whole + std::int64_t(tiles - whole) * slices; }
+  /// Partial sums: one tile of floats for each block that computes a slice.
+  std::int64_t partial_tiles() const { return std::int64_t(tiles - whole) * slices; }
+};
+
+/// Channels of the destination.
+std::int64_t gather_outputs(Gather direction, const Conv2dDims& dims);
+/// Those of them in a tile: 64 where 128 would be mostly idle, and for floats (of which 128 would not fit
+/// into the registers beside what fetches them, and whose multiplication is slow enough to hide the
+/// difference).
+int tile_outputs(std::int64_t outputs, int element_bytes);
+
+/// Whether the kernel serves these sizes: counts within a tile's 32-bit arithmetic, and no more phases of the
+/// stride than a launch holds.
+bool takes_implicit_gemm(Gather direction, const Conv2dDims& dims);
+
+/// The launches that compute all problems: one if they fit into it. `element_bytes` is that of T.
+std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directions,
+                                              const std::vector<Conv2dDims>& dims, int element_bytes);
+
+/// Floats of partial sums that those launches need; they run one after the other.
+std::int64_t implicit_gemm_partial_sums(const std::vector<Gather>& directions,
+                                        const std::vector<Conv2dDims>& dims, int element_bytes);
+
+namespace cuda {
+
+/// Computes all problems, in one launch if they fit into it: the branches of an ASPP. They go in one
+/// direction, have one tile_outputs(), and takes_implicit_gemm() holds for each. `tf32` lets floats be
+/// rounded to TF32.
+void implicit_gemm(Stream stream, const std::vector<GatherProblem<float>>& problems, bool tf32,
+                   Span<float> partial);
+void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial);
+
+}  // namespace cuda
+}  // namespace atrous::kernels

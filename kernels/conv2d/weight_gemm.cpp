@@ -1,0 +1,58 @@
+#include "atrous/kernels/conv2d/weight_gemm.h"
+
+#include <algorithm>
+
+namespace atrous::kernels {
+namespace {
+
+// Blocks that are worth cutting the sum for: two for each place of an H200, whose taps differ in length.
+constexpr std::int64_t kBlocks = 2 * 264;
+constexpr std::int64_t kLeastPixels = 512;  // of a slice
+
+std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
+
+}  // namespace
+
+std::int64_t WeightGemmPlan::pixels(const Conv2dDims& d, std::int64_t r, std::int64_t s) {
+  return d.batch * live_outputs(d.out_h, d.in_h, d.padding.top, r, d.rate.h, d.stride.h).count *
+         live_outputs(d.out_w, d.in_w, d.padding.left, s, d.rate.w, d.stride.w).count;
+}
+
+WeightGemmPlan::WeightGemmPlan(const Conv2dDims& d, int element_bytes) {
+  by_tap = d.in_channels >= 64;
+  const std::int64_t rows = by_tap ? d.in_channels : d.taps() * d.in_channels;
+  const bool tensor_cores = element_bytes == 2 || d.allow_tf32;
+  tile = tensor_cores && rows > 64 && d.out_channels > 64 ? 128 : 64;
+  row_tiles = divide_up(rows, tile);
+  column_tiles = divide_up(d.out_channels, tile);
+  std::int64_t most = d.out_pixels();
+  if (by_tap) {
+    most = 0;
+    for (std::int64_t r = 0; r < d.window_h; ++r)
+      for (std::int64_t s = 0; s < d.window_w; ++s) most = std::max(most, pixels(d, r, s));
+  }
+  const std::int64_t tiles = row_tiles * column_tiles * (by_tap ? d.taps() : 1);
+  const std::int64_t wanted = std::clamp<std::int64_t>(kBlocks / std::max<std::int64_t>(tiles, 1), 1,
+                                                       std::max<std::int64_t>(1, most / kLeastPixels));
+  slice = std::max<std::int64_t>(32, divide_up(divide_up(most, wanted), 32) * 32);
+  slices = divide_up(most, slice);
+}
+
+std::int64_t WeightGemmPlan::partial_sums(const Conv2dDims& d) const {
+  return slices * d.taps() * d.in_channels * d.out_channels;
+}
+
+bool takes_weight_gemm(const Conv2dDims& d) {
+  constexpr std::int64_t kSmall = std::int64_t(1) << 30;
+  const auto far = [](std::int64_t in, std::int64_t out, std::int64_t before, std::int64_t taps,
+                      std::int64_t rate, std::int64_t stride) {
+    return std::max(in, out) * stride + std::max<std::int64_t>(before, 0) + taps * rate;
+  };
+  return d.in_pixels() < kSmall && d.out_pixels() < kSmall && d.taps() < (1 << 16) &&
+         d.in_channels < (1 << 15) && d.out_channels < (1 << 20) &&
+         d.taps() * d.in_channels * d.in_channels < (std::int64_t(1) << 32) &&
+         far(d.in_h, d.out_h, d.padding.top, d.window_h, d.rate.h, d.stride.h) < kSmall &&
+         far(d.in_w, d.out_w, d.padding.left, d.window_w, d.rate.w, d.stride.w) < kSmall;
+}
+
+}  // namespace atrous::kernels
