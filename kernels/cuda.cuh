@@ -17,7 +17,7 @@
 //       starts a kernel on a Stream of atrous; throws CudaError that names the kernel if it could not start
 //   ATROUS_SHARED(float, tile, [8][33]);   a static shared array
 //   ATROUS_DYN_SHARED(bytes);              the dynamic shared memory: unsigned char*, aligned to 128 bytes
-//   ATROUS_UNROLL                          before a loop
+//   ATROUS_UNROLL, ATROUS_NO_UNROLL        before a loop
 
 #if !defined(ATROUS_CUDA_EMULATED)
 
@@ -31,6 +31,7 @@
   extern __shared__ __align__(128) unsigned char atrous_dyn_shared_[]; \
   unsigned char* name = atrous_dyn_shared_
 #define ATROUS_UNROLL _Pragma("unroll")
+#define ATROUS_NO_UNROLL _Pragma("unroll 1")
 
 #else
 
@@ -48,6 +49,7 @@
 #define ATROUS_DYN_SHARED(name) \
   unsigned char* name = static_cast<unsigned char*>(::atrous::emu::dynamic_shared())
 #define ATROUS_UNROLL
+#define ATROUS_NO_UNROLL
 
 #endif
 

@@ -111,6 +111,13 @@ inline void ldmatrix_x4(uint32_t (&r)[4], const void* row, ATROUS_EMU_HERE) {
   warp_collective(0xffffffffu, &o, &detail::ldmatrix_combine<4, false>, "ldmatrix.x4", f, l);
   for (int i = 0; i < 4; ++i) r[i] = o.r[i];
 }
+inline void ldmatrix_x4_trans(uint32_t (&r)[4], const void* row, ATROUS_EMU_HERE) {
+  require_shared(row, 16, 16, "ldmatrix");
+  note_access(row, 16, false);
+  detail::LdmOp o{row, {}};
+  warp_collective(0xffffffffu, &o, &detail::ldmatrix_combine<4, true>, "ldmatrix.x4.trans", f, l);
+  for (int i = 0; i < 4; ++i) r[i] = o.r[i];
+}
 inline void ldmatrix_x2_trans(uint32_t (&r)[2], const void* row, ATROUS_EMU_HERE) {
   if (lane_id() < 16) {
     require_shared(row, 16, 16, "ldmatrix");

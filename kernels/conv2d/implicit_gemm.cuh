@@ -1,0 +1,409 @@
+#pragma once
+
+#include "atrous/kernels/conv2d/conv2d_body.h"
+#include "atrous/kernels/conv2d/implicit_gemm.h"
+#include "atrous/kernels/conv2d/pipeline.cuh"
+
+// The convolution as an implicit matrix product: rows are pixels of the destination, columns its channels,
+// and the sum runs over (tap, source channel), without a matrix of windows in memory.
+//
+// A block of four warps owns a tile of 128 pixels x 128 (or 64) channels, a warp a quarter of it, in
+// registers. The sum is cut into steps of 64 bytes of channels. In a step, a thread copies chunks of 16 bytes
+// of four pixels' rows (places outside of the map as zeros) and of as many rows of the weight into one of
+// four stages of shared memory, by cp.async, three steps ahead of the multiplication. One barrier a step.
+//
+// Why 128 x 128 by four warps: a warp's quarter of 64 x 64 reads 4 KB of shared memory for 65,536
+// multiply-adds of bf16, 32 cycles of the memory's 128 bytes against 32 of the tensor cores at their full
+// rate and about 50 at what mma.sync reaches on Hopper; eight warps with half of that each would read 48. Two
+// blocks (128 KB of stages) fit a multiprocessor, so one multiplies while the other fills its pipeline or
+// writes.
+//
+// Bytes against the floor, 33x33x2048 -> 256 at batch 8: a tile reads (128 + 128) * 64 bytes a step for 2 *
+// 128 * 128 * 32 flops, 64 flops a byte from L2: 790 TFLOP/s would want 12 TB/s, twice what L2 gives, 460
+// (0.58 of it, the reach of mma.sync) 7.
+
+namespace atrous::kernels::cuda {
+
+/// Everything that a launch reads beside the tensors; passed by value.
+template <class T>
+struct ImplicitGemm {
+  struct Pointers {
+    const T *source, *weight, *bias;
+    T* destination;
+    std::uint8_t activation;  // of enum Activation
+    bool chunked_source, chunked_weight,
+        chunked_destination;  // whether all of its rows lie at multiples of 16 bytes
+  };
+  TileSchedule schedule;
+  Pointers pointers[kLaunchProblems];
+  float* partial;
+};
+
+/// A tile of the schedule: its rectangle, and where it begins in it.
+struct TilePlace {
+  int problem;
+  TapPiece row, column;
+  std::int64_t first_pixel;
+  int first_output;
+
+  template <class T>
+  __device__ __forceinline__ TilePlace(const ImplicitGemm<T>& p, int tile, int columns) {
+    int low = 0,
+        high = p.schedule.rectangle_count - 1;  // the last rectangle that begins at or before the tile
+    while (low < high) {
+      const int middle = (low + high + 1) / 2;
+      if (p.schedule.rectangles[middle].first_tile <= tile)
+        low = middle;
+      else
+        high = middle - 1;
+    }
+    const TileRectangle rectangle = p.schedule.rectangles[low];
+    problem = rectangle.problem;
+    row = p.schedule.pieces[rectangle.row];
+    column = p.schedule.pieces[rectangle.column];
+    // Neighbouring blocks share pixels rather than weights: those come from farther away.
+    const int local = tile - rectangle.first_tile;
+    const int across = (p.schedule.shapes[problem].outputs + columns - 1) / columns;
+    first_pixel = std::int64_t(local / across) * kTilePixels;
+    first_output = local % across * columns;
+  }
+};
+
+/// Pixel `index` of a rectangle, in the order image, row, column: positions within the pieces. Not below
+/// 0 only for pixels that exist.
+struct RectanglePixel {
+  int image, i, j;
+
+  __device__ __forceinline__ RectanglePixel(const TilePlace& at, int batch, std::int64_t index) {
+    const std::int64_t line = index / at.column.count;
+    j = int(index - line * at.column.count);
+    image = int(line / at.row.count);
+    i = int(line - std::int64_t(image) * at.row.count);
+    if (image >= batch) image = -1;
+  }
+};
+
+/// What one thread copies, step by step, into the stages.
+template <class T, int kColumns, Lies kWeightLies>
+class GatherCopies {
+  using ALayout = TileLayout<T, kTilePixels, Lies::outer_rows>;
+  using BLayout = TileLayout<T, kColumns, kWeightLies>;
+  static constexpr int kOwnPixels = kTilePixels * 4 / kTileThreads;  // a chunk of each
+  static constexpr int kNowhere = -(1 << 30);                        // a source row outside of every map
+
+ public:
+  __device__ __forceinline__ GatherCopies(const ImplicitGemm<T>& p, const TilePlace& at)
+      : shape_(p.schedule.shapes[at.problem]),
+        pointers_(p.pointers[at.problem]),
+        at_(at),
+        taps_(at.row.taps * at.column.taps),
+        channels_(shape_.channels),
+        columns_of_taps_(at.column.taps > 0 ? at.column.taps : 1) {
+    ATROUS_UNROLL
+    for (int k = 0; k < kOwnPixels; ++k) {
+      const RectanglePixel pixel(at, shape_.batch, at.first_pixel + threadIdx.x / 4 + k * (kTileThreads / 4));
+      const bool exists = pixel.image >= 0;
+      h_[k] = exists ? at.row.source + pixel.i * shape_.row_axis.source_step : kNowhere;
+      w_[k] = at.column.source + pixel.j * shape_.column_axis.source_step;
+      offset_[k] = ((std::int64_t(exists ? pixel.image : 0) * shape_.row_axis.source + (exists ? h_[k] : 0)) *
+                        shape_.column_axis.source +
+                    w_[k]) *
+                   shape_.channels;
+    }
+  }
+
+  __device__ __forceinline__ int steps() const {
+    return (taps_ * shape_.channels + kTileDepth<T> - 1) / kTileDepth<T>;
+  }
+
+  __device__ __forceinline__ void copy(int step, T* a, T* b) const {
+    copy_pixels(step, a);
+    if constexpr (kWeightLies == Lies::depth_rows)
+      copy_weight_depth_rows(step, b);
+    else
+      copy_weight_outer_rows(step, b);
+  }
+
+ private:
+  // Element `depth` of the sum: its tap and channel.
+  struct Place {
+    bool exists;
+    int h, w;    // source offset of the tap
+    int weight;  // r * window_w + s
+    int channel;
+  };
+  __device__ __forceinline__ Place place(int depth) const {
+    const int tap = channels_.divide(depth), r = columns_of_taps_.divide(tap), s = tap - r * at_.column.taps;
+    return {tap < taps_, r * shape_.row_axis.tap_source_step, s * shape_.column_axis.tap_source_step,
+            (at_.row.tap + r * shape_.row_axis.tap_step) * shape_.window_w + at_.column.tap +
+                s * shape_.column_axis.tap_step,
+            depth - tap * shape_.channels};
+  }
+  __device__ __forceinline__ bool inside(const Place& p, int k) const {
+    return p.exists && unsigned(h_[k] + p.h) < unsigned(shape_.row_axis.source) &&
+           unsigned(w_[k] + p.w) < unsigned(shape_.column_axis.source);
+  }
+  __device__ __forceinline__ std::int64_t source_offset(const Place& p) const {
+    return (std::int64_t(p.h) * shape_.column_axis.source + p.w) * shape_.channels + p.channel;
+  }
+
+  __device__ __forceinline__ void copy_pixels(int step, T* a) const {
+    const int chunk = int(threadIdx.x) % 4, depth = step * kTileDepth<T> + chunk * kChunk<T>;
+    if (pointers_.chunked_source) {
+      const Place p = place(depth);
+      const std::int64_t more = source_offset(p);
+      ATROUS_UNROLL
+      for (int k = 0; k < kOwnPixels; ++k) {
+        const bool in = inside(p, k);
+        cp_async_16(a + ALayout::at(threadIdx.x / 4 + k * (kTileThreads / 4), chunk),
+                    pointers_.source + (in ? offset_[k] + more : 0), in ? 16 : 0);
+      }
+      return;
+    }
+    ATROUS_NO_UNROLL
+    for (int e = 0; e < kChunk<T>; e += 2) {
+      const Place p = place(depth + e), q = place(depth + e + 1);
+      const std::int64_t more_p = source_offset(p), more_q = source_offset(q);
+      ATROUS_UNROLL
+      for (int k = 0; k < kOwnPixels; ++k)
+        put_pair(a + ALayout::at(threadIdx.x / 4 + k * (kTileThreads / 4), chunk) + e,
+                 inside(p, k) ? pointers_.source[offset_[k] + more_p] : T(0.0f),
+                 inside(q, k) ? pointers_.source[offset_[k] + more_q] : T(0.0f));
+    }
+  }
+
+  // Rows of the weight [tap, source channel, output]: a row of the tile is an element of the sum.
+  __device__ __forceinline__ void copy_weight_depth_rows(int step, T* b) const {
+    ATROUS_UNROLL
+    for (int k = 0; k < BLayout::kChunksOfThread; ++k) {
+      const int index = int(threadIdx.x) + k * kTileThreads, row = index / BLayout::kRowChunks,
+                chunk = index % BLayout::kRowChunks;
+      const Place p = place(step * kTileDepth<T> + row);
+      const int output = at_.first_output + chunk * kChunk<T>;
+      copy_weight((std::int64_t(p.weight) * shape_.channels + p.channel) * shape_.outputs + output,
+                  p.exists ? shape_.outputs - output : 0, b + BLayout::at(row, chunk));
+    }
+  }
+
+  // Rows of the weight [tap, output, source channel]: a row of the tile is an output.
+  __device__ __forceinline__ void copy_weight_outer_rows(int step, T* b) const {
+    const int chunk = int(threadIdx.x) % 4, depth = step * kTileDepth<T> + chunk * kChunk<T>;
+    if (pointers_.chunked_weight) {
+      const Place p = place(depth);
+      ATROUS_UNROLL
+      for (int k = 0; k < BLayout::kChunksOfThread; ++k) {
+        const int row = int(threadIdx.x) / 4 + k * (kTileThreads / 4), output = at_.first_output + row;
+        copy_weight((std::int64_t(p.weight) * shape_.outputs + output) * shape_.channels + p.channel,
+                    p.exists && output < shape_.outputs ? kChunk<T> : 0, b + BLayout::at(row, chunk));
+      }
+      return;
+    }
+    ATROUS_NO_UNROLL
+    for (int e = 0; e < kChunk<T>; e += 2) {
+      const Place p = place(depth + e), q = place(depth + e + 1);
+      ATROUS_UNROLL
+      for (int k = 0; k < BLayout::kChunksOfThread; ++k) {
+        const int row = int(threadIdx.x) / 4 + k * (kTileThreads / 4), output = at_.first_output + row;
+        const auto element = [&](const Place& of) {
+          return of.exists && output < shape_.outputs
+                     ? pointers_
+                           .weight[(std::int64_t(of.weight) * shape_.outputs + output) * shape_.channels +
+                                   of.channel]
+                     : T(0.0f);
+        };
+        put_pair(b + BLayout::at(row, chunk) + e, element(p), element(q));
+      }
+    }
+  }
+
+  // A chunk of the weight from `offset` on, of which `count` elements exist (none if not above 0).
+  __device__ __forceinline__ void copy_weight(std::int64_t offset, int count, T* to) const {
+    if (pointers_.chunked_weight) {
+      cp_async_16(to, pointers_.weight + (count > 0 ? offset : 0), count > 0 ? 16 : 0);
+      return;
+    }
+    ATROUS_NO_UNROLL
+    for (int e = 0; e < kChunk<T>; e += 2)
+      put_pair(to + e, e < count ? pointers_.weight[offset + e] : T(0.0f),
+               e + 1 < count ? pointers_.weight[offset + e + 1] : T(0.0f));
+  }
+
+  const GatherShape& shape_;
+  const typename ImplicitGemm<T>::Pointers& pointers_;
+  const TilePlace& at_;
+  int taps_;
+  SmallDivisor channels_, columns_of_taps_;
+  int h_[kOwnPixels], w_[kOwnPixels];  // source position of tap 0, may lie outside
+  std::int64_t offset_[kOwnPixels];    // its elements
+};
+
+/// The finished tile on its way out: as T in shared memory, chunks swizzled, then 16 bytes a store.
+template <class T, int kColumns>
+struct TileOut {
+  static constexpr int kRowChunks = kColumns / kChunk<T>;
+  /// A warp writes pairs of eight rows at once: 4 bytes of bf16 (its four lanes share a chunk), 8 of float.
+  static __device__ __forceinline__ int at(int row, int column) {
+    const int chunk = column / kChunk<T> ^ (sizeof(T) == 2 ? row & 7 : (row & 3) << 1);
+    return (row * kRowChunks + chunk) * kChunk<T> + column % kChunk<T>;
+  }
+};
+
+/// Element of the destination at which a pixel of a rectangle begins.
+template <class T>
+__device__ __forceinline__ std::int64_t destination_offset(const GatherShape& shape, const TilePlace& at,
+                                                           const RectanglePixel& pixel) {
+  const std::int64_t h = at.row.at + pixel.i * shape.row_axis.step,
+                     w = at.column.at + pixel.j * shape.column_axis.step;
+  return ((pixel.image * std::int64_t(shape.row_axis.destination) + h) * shape.column_axis.destination + w) *
+         shape.outputs;
+}
+
+template <class Tile, int kColumns, Lies kWeightLies>
+__global__ void __launch_bounds__(kTileThreads, 2)
+    implicit_gemm_kernel(const __grid_constant__ ImplicitGemm<typename Tile::Element> p) {
+  using T = typename Tile::Element;
+  ATROUS_DYN_SHARED(shared);
+  ATROUS_SHARED(std::int64_t, destination, [kTilePixels]);  // where a row of the tile goes; -1: nowhere
+  ATROUS_SHARED(float, bias, [kColumns]);
+  T* stages = reinterpret_cast<T*>(shared);
+
+  const bool whole = int(blockIdx.x) < p.schedule.whole;
+  const int part = int(blockIdx.x) - p.schedule.whole, slices = whole ? 1 : p.schedule.slices;
+  const int slice = whole ? 0 : part % slices;
+  const TilePlace at(p, whole ? int(blockIdx.x) : p.schedule.whole + part / slices, kColumns);
+  const GatherShape& shape = p.schedule.shapes[at.problem];
+  const auto& pointers = p.pointers[at.problem];
+
+  {
+    const RectanglePixel pixel(at, shape.batch, at.first_pixel + threadIdx.x);
+    destination[threadIdx.x] = pixel.image >= 0 ? destination_offset<T>(shape, at, pixel) : -1;
+    const int output = at.first_output + int(threadIdx.x);
+    if (threadIdx.x < kColumns)
+      bias[threadIdx.x] =
+          pointers.bias != nullptr && output < shape.outputs ? float(pointers.bias[output]) : 0.0f;
+  }
+
+  const GatherCopies<T, kColumns, kWeightLies> copies(p, at);
+  const int all = copies.steps();
+  const int first = int(std::int64_t(all) * slice / slices),
+            last = int(std::int64_t(all) * (slice + 1) / slices);
+  Tile tile;
+  multiply_steps(tile, stages, first, last, [&](int step, T* a, T* b) { copies.copy(step, a, b); });
+
+  if (!whole) {
+    float* sums = p.partial + std::int64_t(part) * (kTilePixels * kColumns);
+    tile.for_each_pair([&](int row, int column, float a, float b) {
+      store8(sums + row * kColumns + column, make_uint2(__float_as_uint(a), __float_as_uint(b)));
+    });
+    return;
+  }
+  using Out = TileOut<T, kColumns>;
+  const Activation activation = Activation(pointers.activation);
+  tile.for_each_pair([&](int row, int column, float a, float b) {
+    put_sums(stages + Out::at(row, column), activate(activation, a + bias[column]),
+             activate(activation, b + bias[column + 1]));
+  });
+  __syncthreads();
+  const int outputs = shape.outputs - at.first_output;
+  if (pointers.chunked_destination) {
+    for (int i = int(threadIdx.x); i < kTilePixels * Out::kRowChunks; i += kTileThreads) {
+      const int row = i / Out::kRowChunks, column = i % Out::kRowChunks * kChunk<T>;
+      if (destination[row] >= 0 && column < outputs)
+        store16(pointers.destination + destination[row] + at.first_output + column,
+                load16(stages + Out::at(row, column)));
+    }
+  } else {
+    for (int i = int(threadIdx.x); i < kTilePixels * kColumns; i += kTileThreads) {
+      const int row = i / kColumns, column = i % kColumns;
+      if (destination[row] >= 0 && column < outputs)
+        pointers.destination[destination[row] + at.first_output + column] = stages[Out::at(row, column)];
+    }
+  }
+}
+
+// Adds up the slices of the tiles of the last wave, in order. A block owns 32 rows of a tile, a thread
+// elements 128 apart.
+template <class T, int kColumns>
+__global__ void __launch_bounds__(kTileThreads) add_slices_kernel(const __grid_constant__ ImplicitGemm<T> p) {
+  constexpr int kRows = 32, kTileElements = kTilePixels * kColumns;
+  const int part = int(blockIdx.x) / (kTilePixels / kRows),
+            first_row = int(blockIdx.x) % (kTilePixels / kRows) * kRows;
+  const TilePlace at(p, p.schedule.whole + part, kColumns);
+  const GatherShape& shape = p.schedule.shapes[at.problem];
+  const auto& pointers = p.pointers[at.problem];
+  const float* sums = p.partial + std::int64_t(part) * p.schedule.slices * kTileElements;
+  for (int i = int(threadIdx.x); i < kRows * kColumns; i += kTileThreads) {
+    const int row = first_row + i / kColumns, column = i % kColumns, output = at.first_output + column;
+    const RectanglePixel pixel(at, shape.batch, at.first_pixel + row);
+    if (pixel.image < 0 || output >= shape.outputs) continue;
+    float sum = 0;
+    for (int slice = 0; slice < p.schedule.slices; ++slice)
+      sum += sums[std::int64_t(slice) * kTileElements + row * kColumns + column];
+    if (pointers.bias != nullptr) sum += float(pointers.bias[output]);
+    pointers.destination[destination_offset<T>(shape, at, pixel) + output] =
+        T(activate(Activation(pointers.activation), sum));
+  }
+}
+
+template <class Tile, int kColumns, Lies kWeightLies>
+void launch_implicit_gemm(Stream stream, const ImplicitGemm<typename Tile::Element>& p) {
+  using T = typename Tile::Element;
+  constexpr int kStageBytes = (kTilePixels + kColumns) * kTileRowBytes,
+                kOutBytes = kTilePixels * kColumns * int(sizeof(T));
+  constexpr int kBytes = kStages * kStageBytes > kOutBytes ? kStages * kStageBytes : kOutBytes;
+  ATROUS_CUDA_CHECK("conv2d", cudaFuncSetAttribute(implicit_gemm_kernel<Tile, kColumns, kWeightLies>,
+                                                   cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  ATROUS_LAUNCH((implicit_gemm_kernel<Tile, kColumns, kWeightLies>), unsigned(p.schedule.blocks()),
+                kTileThreads, kBytes, stream, p);
+  if (p.schedule.whole == p.schedule.tiles) return;
+  ATROUS_LAUNCH((add_slices_kernel<T, kColumns>),
+                unsigned(p.schedule.tiles - p.schedule.whole) * (kTilePixels / 32), kTileThreads, 0, stream,
+                p);
+}
+
+/// Runs all problems with a tile of Tile<T, rows, columns, A, B>; they go in one direction.
+template <template <class, int, int, Lies, Lies> class Tile, class T>
+void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& problems, Span<float> partial) {
+  std::vector<Gather> directions;
+  std::vector<Conv2dDims> dims;
+  for (const GatherProblem<T>& problem : problems) {
+    directions.push_back(problem.direction);
+    dims.push_back(problem.dims);
+  }
+  const Gather direction = directions.at(0);
+  const int columns = tile_outputs(gather_outputs(direction, dims[0]), sizeof(T));
+  for (const TileSchedule& schedule : make_tile_schedules(directions, dims, sizeof(T))) {
+    ImplicitGemm<T> p{};
+    p.schedule = schedule;
+    p.partial = partial.data();
+    for (int i = 0; i < schedule.problem_count; ++i) {
+      const GatherProblem<T>& problem = problems[std::size_t(schedule.problems[i])];
+      const GatherShape& shape = schedule.shapes[i];
+      const bool source_rows = shape.channels % kChunk<T> == 0, output_rows = shape.outputs % kChunk<T> == 0;
+      const bool weight_rows = direction == Gather::forward ? output_rows : source_rows;
+      p.pointers[i] = {problem.source.data(),
+                       problem.weight.data(),
+                       problem.epilogue.bias.empty() ? nullptr : problem.epilogue.bias.data(),
+                       problem.destination.data(),
+                       std::uint8_t(problem.epilogue.activation),
+                       source_rows && at_chunks(problem.source.data()),
+                       weight_rows && at_chunks(problem.weight.data()),
+                       output_rows && at_chunks(problem.destination.data())};
+    }
+    constexpr Lies kOuter = Lies::outer_rows, kDepth = Lies::depth_rows;
+    if constexpr (sizeof(T) == 2)
+      if (columns == 128) {
+        if (direction == Gather::forward)
+          launch_implicit_gemm<Tile<T, kTilePixels, 128, kOuter, kDepth>, 128, kDepth>(stream, p);
+        else
+          launch_implicit_gemm<Tile<T, kTilePixels, 128, kOuter, kOuter>, 128, kOuter>(stream, p);
+        continue;
+      }
+    if (direction == Gather::forward)
+      launch_implicit_gemm<Tile<T, kTilePixels, 64, kOuter, kDepth>, 64, kDepth>(stream, p);
+    else
+      launch_implicit_gemm<Tile<T, kTilePixels, 64, kOuter, kOuter>, 64, kOuter>(stream, p);
+  }
+}
+
+}  // namespace atrous::kernels::cuda

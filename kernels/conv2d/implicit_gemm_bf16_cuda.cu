@@ -1,0 +1,9 @@
+#include "atrous/kernels/conv2d/implicit_gemm.cuh"
+
+namespace atrous::kernels::cuda {
+
+void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial) {
+  run_implicit_gemm<MmaTile>(stream, problems, partial);
+}
+
+}  // namespace atrous::kernels::cuda
