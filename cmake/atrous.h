@@ -15,6 +15,7 @@
 #include "atrous/autograd/resize.h"
 #include "atrous/autograd/separable_conv2d.h"
 #include "atrous/autograd/softmax.h"
+#include "atrous/autograd/upsample.h"
 #include "atrous/core/memory.h"
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"

@@ -25,7 +25,7 @@ void evaluate_all(const Flags& flags) {
       io::make_dataset(flags.data, io::split_from_name(flags.split),
                        {.classes = classes, .ignore_label = parse_ignore_label(flags.common.ignore_label)});
   const auto confusion =
-      evaluate(*dataset, classes, [&](const Tensor& image) { return segmenter.labels(image); });
+      evaluate(*dataset, classes, [&](const io::Sample& sample) { return segmenter.confusion(sample); });
   std::cout << metrics_table(confusion, segmenter.colormap())
             << models::ConfusionMatrix::absent_class_policy() << '\n';
   if (!flags.common.json.empty())

@@ -5,7 +5,7 @@
 #include <fstream>
 #include <iostream>
 
-#include "atrous/autograd/softmax.h"
+#include "atrous/autograd/upsample.h"
 #include "atrous/core/memory.h"
 #include "atrous/io/dataset.h"
 #include "atrous/io/file.h"
@@ -132,11 +132,12 @@ class Run {
   }
 
   double one_step(const io::Batch& batch, double lr) {
-    const Variable logits = model_->full_logits(Variable(batch.images.to(device_)));
-    const Variable loss = softmax_cross_entropy(logits, batch.labels.to(device_),
-                                                {.ignore_label = io::kIgnore,
-                                                 .class_weights = class_weights_,
-                                                 .hard_fraction = options_.hard_fraction});
+    const Variable logits = model_->forward(Variable(batch.images.to(device_)));
+    const Variable loss = upsample_cross_entropy(logits, batch.labels.to(device_),
+                                                 {.loss = {.ignore_label = io::kIgnore,
+                                                           .class_weights = class_weights_,
+                                                           .hard_fraction = options_.hard_fraction},
+                                                  .align_corners = model_->convention().align_corners});
     loss.backward();
     optimizer_->set_lr(lr);
     const layers::StepReport report = optimizer_->step();
@@ -152,8 +153,9 @@ class Run {
 
   models::ConfusionMatrix evaluate_now() {
     const models::EvalScope scope(*model_);
-    const auto confusion = examples::evaluate(
-        *val_, classes_, [&](const Tensor& image) { return models::segment(*model_, image); });
+    const auto confusion = examples::evaluate(*val_, classes_, [&](const io::Sample& sample) {
+      return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
+    });
     log_->add(EvalLine{step_, confusion.mean_iou(), confusion.pixel_accuracy()});
     return confusion;
   }

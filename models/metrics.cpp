@@ -64,6 +64,15 @@ void ConfusionMatrix::add(std::int64_t truth, std::int64_t prediction, std::int6
   counts_[std::size_t(truth * classes_ + prediction)] += pixels;
 }
 
+void ConfusionMatrix::add_counts(const Tensor& counts, std::int64_t ignored) {
+  ATROUS_CHECK(ShapeError, counts.shape() == Shape({classes_, classes_}), "confusion_matrix", "counts ",
+               counts.shape(), " for ", classes_, " classes");
+  const Tensor here = counts.to(kCpu);
+  const Span<const std::int64_t> added = here.span<std::int64_t>();
+  for (std::size_t i = 0; i < counts_.size(); ++i) counts_[i] += added[std::int64_t(i)];
+  ignored_ += ignored;
+}
+
 void ConfusionMatrix::merge(const ConfusionMatrix& other) {
   ATROUS_CHECK(ValueError, classes_ == other.classes_, "confusion_matrix", classes_, " classes merged with ",
                other.classes_);

@@ -26,6 +26,9 @@ class ConfusionMatrix {
   void add(const Tensor& truth, const Tensor& prediction);
   /// Adds counts themselves.
   void add(std::int64_t truth, std::int64_t prediction, std::int64_t pixels);
+  /// Adds counts [classes, classes] of i64, true class by predicted (upsample_confusion's), and the pixels
+  /// that carried the ignore label. Throws ShapeError for another shape.
+  void add_counts(const Tensor& counts, std::int64_t ignored);
   /// Adds the counts of another matrix with as many classes.
   void merge(const ConfusionMatrix& other);
 

@@ -6,6 +6,7 @@
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/autograd/softmax.h"
+#include "atrous/autograd/upsample.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
 #include "atrous/models/pad_image.h"
@@ -71,6 +72,19 @@ Tensor view_probabilities(Model& model, const Tensor& image, double scale, bool 
   return flip ? mirrored<float>(p) : p;
 }
 
+// Labels [N, H, W] as the upper left part of h x w pixels, the rest of them ignored.
+Tensor padded_labels(const Tensor& labels, std::int64_t h, std::int64_t w, std::int64_t ignore_label) {
+  Tensor y = Tensor::full({labels.dim(0), h, w}, double(ignore_label), labels.dtype());
+  visit_label(labels.dtype(), [&]<class T>() {
+    const Span<const T> from = labels.span<T>();
+    const Span<T> to = y.span<T>();
+    for (std::int64_t row = 0; row < labels.dim(0) * labels.dim(1); ++row)
+      std::copy_n(from.data() + row * labels.dim(2), labels.dim(2),
+                  to.data() + (row / labels.dim(1) * h + row % labels.dim(1)) * w);
+  });
+  return y;
+}
+
 }  // namespace
 
 Tensor prepare(const Model& model, const Tensor& image) {
@@ -123,6 +137,26 @@ Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options)
     labels = argmax_channels(segment_probabilities(model, image, options));
   }
   return cropped<std::uint8_t>(labels.to(kCpu).to(Dtype::u8), h, w);
+}
+
+ConfusionMatrix segment_confusion(Model& model, const Tensor& image, const Tensor& labels,
+                                  std::int64_t ignore_label) {
+  check_call(image, {});
+  ATROUS_CHECK(ShapeError, labels.shape() == Shape({image.dim(0), image.dim(1), image.dim(2)}), "segment",
+               "labels ", labels.shape(), " of an image ", image.shape());
+  const NoGrad no_grad;
+  const EvalScope eval(model);
+  const Variable x(prepare(model, image).to(model.device()));
+  const Tensor truth = padded_labels(labels, x.dim(1), x.dim(2), ignore_label).to(model.device());
+  const Tensor counts =
+      upsample_confusion(model.forward(x).value(), truth,
+                         {.ignore_label = ignore_label, .align_corners = model.convention().align_corners})
+          .to(kCpu);
+  ConfusionMatrix confusion(model.config().classes, ignore_label);
+  std::int64_t counted = 0;
+  for (const std::int64_t pixels : counts.span<std::int64_t>()) counted += pixels;
+  confusion.add_counts(counts, labels.numel() - counted);
+  return confusion;
 }
 
 }  // namespace atrous::models

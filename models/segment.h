@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include "atrous/models/metrics.h"
 #include "atrous/models/model.h"
 
 // Whole images to labels: everything between a picture and its segmentation.
@@ -27,6 +28,16 @@ struct SegmentOptions {
 ///
 /// Throws ShapeError for another shape, ValueError for scales that are not in (0, 16].
 Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options = {});
+
+/// The counts of the image's true labels against what segment() finds by a single view, which is never made
+/// into labels.
+///
+///   image   [N, H, W, 3], u8
+///   labels  [N, H, W], u8 or i32: a class or ignore_label
+///
+/// Throws ShapeError for other shapes, ValueError for a label that is neither.
+ConfusionMatrix segment_confusion(Model& model, const Tensor& image, const Tensor& labels,
+                                  std::int64_t ignore_label = 255);
 
 /// The averaged probabilities themselves: [N, H, W, classes], f32.
 Tensor segment_probabilities(Model& model, const Tensor& image, const SegmentOptions& options = {});

@@ -22,13 +22,13 @@ std::string percent(double v) {
 
 }  // namespace
 
-models::ConfusionMatrix evaluate(const io::Dataset& dataset, std::int64_t classes,
-                                 const std::function<Tensor(const Tensor&)>& labels_of) {
+models::ConfusionMatrix evaluate(
+    const io::Dataset& dataset, std::int64_t classes,
+    const std::function<models::ConfusionMatrix(const io::Sample&)>& confusion_of) {
   models::ConfusionMatrix confusion(classes, io::kIgnore);
   Progress progress("evaluate", "images", dataset.size());
   for (std::int64_t i = 0; i < dataset.size(); ++i) {
-    const io::Sample sample = dataset.sample(i);
-    confusion.add(sample.labels, labels_of(sample.image));
+    confusion.merge(confusion_of(dataset.sample(i)));
     char note[32];
     std::snprintf(note, sizeof note, "mIoU %.3f", confusion.mean_iou());
     progress.update(i + 1, note);

@@ -10,9 +10,10 @@
 namespace atrous::examples {
 
 /// Segments every image of a data set and counts all pixels in one confusion matrix, at the labels' own
-/// resolution. One image is held at a time. `labels_of` maps u8 [1, H, W, 3] to u8 [1, H, W].
-models::ConfusionMatrix evaluate(const io::Dataset& dataset, std::int64_t classes,
-                                 const std::function<Tensor(const Tensor&)>& labels_of);
+/// resolution. One image is held at a time; `confusion_of` segments it and counts.
+models::ConfusionMatrix evaluate(
+    const io::Dataset& dataset, std::int64_t classes,
+    const std::function<models::ConfusionMatrix(const io::Sample&)>& confusion_of);
 
 /// metrics.json: mIoU, IoU by class, accuracies, the confusion matrix, and how absent classes were counted.
 std::string metrics_json(const models::ConfusionMatrix& confusion, const io::Colormap& map);

@@ -76,6 +76,14 @@ Tensor Segmenter::labels(const Tensor& image) {
   return size_ ? resize_labels(found, image.dim(1), image.dim(2)) : found;
 }
 
+models::ConfusionMatrix Segmenter::confusion(const io::Sample& sample) {
+  const bool one_view = options_.scales.size() == 1 && options_.scales[0] == 1 && !options_.flip && !size_;
+  if (one_view) return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
+  models::ConfusionMatrix confusion(model_->config().classes, io::kIgnore);
+  confusion.add(sample.labels, labels(sample.image));
+  return confusion;
+}
+
 Tensor Segmenter::logits(const Tensor& input) {
   const NoGrad no_grad;
   return model_->forward(Variable(input.to(model_->device()))).value().to(kCpu);

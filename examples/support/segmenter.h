@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "atrous/io/colormap.h"
+#include "atrous/io/dataset.h"
 #include "atrous/models/segment.h"
 #include "examples/support/program.h"
 
@@ -30,6 +31,8 @@ class Segmenter {
   /// The class of every pixel: u8 [1, H, W] for an image u8 [1, H, W, 3]. With --resize the network sees the
   /// image at that size (antialiased bilinear) and the labels come back to the image's (nearest).
   Tensor labels(const Tensor& image);
+  /// The counts of a sample's true labels against labels() of its image.
+  models::ConfusionMatrix confusion(const io::Sample& sample);
   /// Logits before the final resize, f32 [N, OH, OW, C], for network input f32 [N, H, W, 3] that is taken as
   /// it is.
   Tensor logits(const Tensor& input);

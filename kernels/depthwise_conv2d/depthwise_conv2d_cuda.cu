@@ -63,7 +63,8 @@ void depthwise_conv2d_forward(Stream stream, const DepthwiseConv2dDims& dims, Sp
                                strip_of(dims.batch, dims.out_h, dims.out_w * dims.channels / V)),
               0,
               0,
-              epilogue.activation};
+              epilogue.activation,
+              0};
           return launch_depthwise_rows<T, V, false>(stream, rows, dims.batch, x.data(), weight.data(),
                                                     epilogue.bias.data(), y.data());
         }
@@ -99,7 +100,8 @@ void depthwise_conv2d_backward_input(Stream stream, const DepthwiseConv2dDims& d
                                strip_of(dims.batch, dims.in_h, dims.in_w * dims.channels / V)),
               0,
               0,
-              Activation::none};
+              Activation::none,
+              0};
           return launch_depthwise_rows<T, V, true>(stream, rows, dims.batch, dy.data(), weight.data(),
                                                    nullptr, dx.data());
         }

@@ -1,5 +1,7 @@
 #pragma once
 
+#include <cmath>
+
 #include "atrous/kernels/channels.cuh"
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_strips.h"
@@ -16,7 +18,19 @@ struct DepthwiseRows {
   unsigned tiles;    // blocks of a run
   unsigned vectors;  // of a column that lie side by side in a block: all, or 8 where those are whole tiles
   Activation activation;
+  float ceiling;  // of the activation, whose floor is 0: 6 or infinity
 };
+
+/// activate() in two instructions: 0 below 0, `ceiling` above it, NaN where it is NaN.
+__device__ __forceinline__ float clamp_or_nan(float v, float ceiling) {
+#if defined(ATROUS_CUDA_EMULATED)
+  return v <= 0 ? 0 : v >= ceiling ? ceiling : v;
+#else
+  asm("max.NaN.f32 %0, %0, 0f00000000;" : "+f"(v));
+  asm("min.NaN.f32 %0, %0, %1;" : "+f"(v) : "f"(ceiling));
+  return v;
+#endif
+}
 
 inline constexpr int kDepthwiseThreads = 128;
 
@@ -28,7 +42,7 @@ inline constexpr int kDepthwiseThreads = 128;
 // Floor: an input is read and an output written once, 2 sizeof(T) bytes an output for 18 FLOP; at 4.3 TB/s
 // bf16 leaves 31 lane-instructions an output (tests/cuda/depthwise_instructions.cmake counts them).
 template <class T, int V, bool kTurned, bool kActivated>
-__global__ void __launch_bounds__(kDepthwiseThreads, sizeof(T) == 2 && V > 1 ? 3 : 4)
+__global__ void __launch_bounds__(kDepthwiseThreads, V < 8 ? 4 : kActivated ? 2 : 3)
     depthwise_rows_kernel(DepthwiseRows g, const T* x, const T* weight, const T* bias, T* y) {
   using A = Accumulator<T>;
   const unsigned run_number = blockIdx.x / g.tiles,
@@ -45,6 +59,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads, sizeof(T) == 2 && V > 1 ? 3
   ATROUS_UNROLL
   for (int i = 0; i < 9; ++i)
     load_channels<T, V>(weight + std::int64_t(kTurned ? 8 - i : i) * g.channels + c, w[i]);
+
   const Channels<T, V> start = bias ? load_channels<T, V>(bias + c) : no_channels<T, V>();
 
   bool live[3];
@@ -89,7 +104,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads, sizeof(T) == 2 && V > 1 ? 3
     if (step >= 2) {
       if constexpr (kActivated) {
         ATROUS_UNROLL
-        for (int i = 0; i < V; ++i) last[i] = activate(g.activation, last[i]);
+        for (int i = 0; i < V; ++i) last[i] = clamp_or_nan(last[i], g.ceiling);
       }
       store_channels<T, V>(to, last);
     }
@@ -109,13 +124,14 @@ void launch_depthwise_rows(Stream stream, DepthwiseRows g, std::int64_t batch, c
   const unsigned vectors = unsigned(g.channels / V);
   g.vectors = vectors % 8 == 0 ? 8 : vectors;
   g.tiles = (vectors * unsigned(g.to_w) + kDepthwiseThreads - 1) / kDepthwiseThreads;
+  g.ceiling = g.activation == Activation::relu6 ? 6.0f : INFINITY;
   const unsigned blocks = unsigned(batch * g.strips.runs() * g.tiles);
   if (blocks == 0) return;
   if (g.activation == Activation::none)
     ATROUS_LAUNCH((depthwise_rows_kernel<T, V, kTurned, false>), blocks, kDepthwiseThreads, 0, stream, g, x,
                   weight, bias, y);
-  else
-    ATROUS_LAUNCH((depthwise_rows_kernel<T, V, kTurned, true>), blocks, kDepthwiseThreads, 0, stream, g, x,
+  else if constexpr (!kTurned)
+    ATROUS_LAUNCH((depthwise_rows_kernel<T, V, false, true>), blocks, kDepthwiseThreads, 0, stream, g, x,
                   weight, bias, y);
 }
 

@@ -87,28 +87,29 @@ struct ResizeBilinearBackward {
   }
 };
 
-/// The first of the greatest logits of output pixel i.
+/// The first of the greatest resized logits of output pixel i. They are rounded to T, as if they had been
+/// stored: equal ones stay equal.
+template <class T>
+ATROUS_HD std::int64_t resized_argmax(const ResizeDims& d, const T* x, std::int64_t i) {
+  using A = Accumulator<T>;
+  const std::int64_t ow = i % d.out_w, oh = i / d.out_w % d.out_h, n = i / (d.out_w * d.out_h);
+  const ResizeTap row = rows_of(d).tap(oh), column = columns_of(d).tap(ow);
+  const T* image = x + n * d.in_h * d.in_w * d.channels;
+  A best = A(T(resize_sample(d, image, row, column, 0)));
+  std::int64_t arg = 0;
+  for (std::int64_t c = 1; c < d.channels; ++c) {
+    const A value = A(T(resize_sample(d, image, row, column, c)));
+    if (value > best) best = value, arg = c;
+  }
+  return arg;
+}
+
 template <class T, class Label>
 struct ResizeArgmax {
   ResizeDims d;
   Span<const T> x;
   Span<Label> labels;
-  ATROUS_HD void operator()(std::int64_t i) const {
-    const std::int64_t ow = i % d.out_w, oh = i / d.out_w % d.out_h, n = i / (d.out_w * d.out_h);
-    const ResizeTap row = rows_of(d).tap(oh), column = columns_of(d).tap(ow);
-    const T* image = x.data() + n * d.in_h * d.in_w * d.channels;
-    // Rounded to T, as the upsampled logits would be: equal ones stay equal.
-    const auto logit = [&](std::int64_t c) {
-      return Accumulator<T>(T(resize_sample(d, image, row, column, c)));
-    };
-    Accumulator<T> best = logit(0);
-    std::int64_t arg = 0;
-    for (std::int64_t c = 1; c < d.channels; ++c) {
-      const Accumulator<T> value = logit(c);
-      if (value > best) best = value, arg = c;
-    }
-    labels[i] = Label(arg);
-  }
+  ATROUS_HD void operator()(std::int64_t i) const { labels[i] = Label(resized_argmax(d, x.data(), i)); }
 };
 
 /// The input position that is nearest to output o.

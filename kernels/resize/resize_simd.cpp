@@ -83,4 +83,15 @@ void resize_gather(const float* dy, long stride, const float* row_weights, long 
   }
 }
 
+void resize_share(const float* line, long n, float row_weight, float* upper, float* lower) {
+  const auto add = [&](float* to, float weight) ATROUS_INLINE_LAMBDA {
+    long i = 0;
+    for (; i + kLanes <= n; i += kLanes) store(to + i, load(to + i) + broadcast(weight) * load(line + i));
+    if (i < n)
+      store_part(to + i, load_part(to + i, n - i) + broadcast(weight) * load_part(line + i, n - i), n - i);
+  };
+  add(upper, 1 - row_weight);
+  if (row_weight != 0) add(lower, row_weight);
+}
+
 }  // namespace atrous::kernels::simd::ATROUS_ISA

@@ -28,4 +28,8 @@ struct ResizeWindow {
 ATROUS_SIMD(resize_gather, const float* dy, long stride, const float* row_weights, long rows, long channels,
             const ResizeWindow* windows, long columns, float* dx);
 
+/// Adds n numbers to the rows that they were blended from: upper[i] += (1 - row_weight) line[i], lower[i] +=
+/// row_weight line[i]. A weight of 0 touches `upper` alone.
+ATROUS_SIMD(resize_share, const float* line, long n, float row_weight, float* upper, float* lower);
+
 }  // namespace atrous::kernels::simd

@@ -144,4 +144,32 @@ TEMPLATE_TEST_CASE("depthwise_conv2d: on CUDA an empty batch leaves a gradient o
   CHECK(gap(got.dweight, std::vector<double>(weight.size(), 0)) == 0);
 }
 
+#ifdef ATROUS_CUDA_EMULATED
+TEMPLATE_TEST_CASE("depthwise_conv2d: CUDA asks for whole sectors", "[cuda][depthwise_conv2d]", float, bf16) {
+  using T = TestType;
+  if (!emu::checked_build()) return;
+  for (const std::int64_t channels : {24, 64})
+    for (const std::int64_t rate : {1, 3}) {
+      INFO(channels << " channels, rate " << rate);
+      const DepthwiseConv2dDims d = Row{"", 1, 12, 16, channels, 1, 3, 3, 1, rate, rate}.dims();
+      const OnDevice<T> x(random_values<T>(d.in_pixels() * channels, 1)),
+          weight(random_values<T>(9 * channels, 2)), bias(random_values<T>(channels, 3));
+      OnDevice<T> y(x.size());
+      const auto ratio = [&](const auto& run) {
+        const emu::AccessStats s = emu::stats_of(run);
+        CHECK(s.device_requests > 0);
+        return s.sector_ratio();
+      };
+      CHECK(ratio([&] {
+              kernels::cuda::depthwise_conv2d_forward<T>(kCudaStream, d, x.span(), weight.span(),
+                                                         {bias.span()}, {}, y.span());
+            }) <= 1.05);
+      CHECK(ratio([&] {
+              kernels::cuda::depthwise_conv2d_backward_input<T>(kCudaStream, d, x.span(), weight.span(), {},
+                                                                y.span());
+            }) <= 1.05);
+    }
+}
+#endif
+
 }  // namespace atrous::tests

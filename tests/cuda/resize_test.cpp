@@ -151,4 +151,21 @@ TEMPLATE_TEST_CASE("resize_antialias: CUDA agrees with double on the CPU", "[cud
   }
 }
 
+#ifdef ATROUS_CUDA_EMULATED
+TEMPLATE_TEST_CASE("resize_bilinear: CUDA asks for whole sectors", "[cuda][resize]", float, bf16) {
+  using T = TestType;
+  if (!emu::checked_build()) return;
+  for (const ResizeDims d : {ResizeDims{1, 9, 9, 33, 33, 64, true}, ResizeDims{1, 5, 9, 20, 36, 16, false}}) {
+    INFO(name_of(d));
+    const OnDevice<T> x(random_values<T>(std::int64_t(in_size(d)), 1));
+    OnDevice<T> y(std::int64_t(out_size(d)));
+    const emu::AccessStats s =
+        emu::stats_of([&] { kernels::cuda::resize_bilinear_forward<T>(kCudaStream, d, x.span(), y.span()); });
+    INFO(emu::take_access_sites());
+    CHECK(s.device_requests > 0);
+    CHECK(s.sector_ratio() <= 1.05);
+  }
+}
+#endif
+
 }  // namespace atrous::tests

@@ -82,6 +82,24 @@ TEST_CASE("segment: the fused way finds the classes of the probabilities", "[mod
   }
 }
 
+TEST_CASE("segment_confusion: the counts of labels against segment()", "[models][segment]") {
+  const auto model = small_model(GENERATE("deeplab_v3plus_mobilenet_v2", "deeplab_v3_mobilenet_v2"));
+  const std::int64_t h = GENERATE(33, 20, 1), w = 41;
+  const Tensor image = picture(h, w, 2);
+  Tensor labels = Tensor::empty({2, h, w}, Dtype::u8);
+  Random random(4);
+  for (std::uint8_t& v : labels.span<std::uint8_t>()) v = std::uint8_t(random.below(4));
+  labels.span<std::uint8_t>()[5] = 255;
+  ConfusionMatrix expected(4);
+  expected.add(labels, segment(*model, image));
+  const ConfusionMatrix found = segment_confusion(*model, image, labels);
+  CHECK(found.ignored() == 1);
+  for (std::int64_t t = 0; t < 4; ++t)
+    for (std::int64_t c = 0; c < 4; ++c) CHECK(found.count(t, c) == expected.count(t, c));
+  CHECK_THROWS_AS(segment_confusion(*model, image, labels.to(Dtype::f32)), DtypeError);
+  CHECK_THROWS_AS(segment_confusion(*model, image, Tensor::zeros({2, h, 3}, Dtype::u8)), ShapeError);
+}
+
 TEST_CASE("segment: a batch is its images", "[models][segment]") {
   const auto model = small_model();
   Tensor batch = picture(20, 24, 2);
