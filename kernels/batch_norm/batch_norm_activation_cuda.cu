@@ -39,12 +39,7 @@ struct NormaliseAndActivate {
   const T* in[kInputs];
   T* out[1];
   Bounds<A> bounds;
-  std::int64_t channels;
-  const A* coefficients;
-  __device__ __forceinline__ void constants(int c, A (&k)[3]) const {
-    ATROUS_UNROLL
-    for (int i = 0; i < 3; ++i) k[i] = coefficients[i * channels + c];
-  }
+  const A* constants[3];  // center, scale, shift
   __device__ __forceinline__ void apply(const A (&v)[kInputs], const A (&k)[3], A (&y)[1]) const {
     A sum = normalised(v[0], k[0], k[1], k[2]);
     if constexpr (Residual) sum += v[1];
@@ -72,12 +67,7 @@ struct PassingSums {
   static constexpr int kInputs = ReadsY ? 3 : 2, kConstants = 3, kSums = 2;
   const T* in[kInputs];
   Passing<T, ReadsY> passing;
-  std::int64_t channels;
-  const A* coefficients;
-  __device__ __forceinline__ void constants(int c, A (&k)[3]) const {
-    ATROUS_UNROLL
-    for (int i = 0; i < 3; ++i) k[i] = coefficients[i * channels + c];
-  }
+  const A* constants[3];  // center, scale, shift
   __device__ __forceinline__ void terms(const A (&v)[kInputs], const A (&k)[3], A (&q)[2]) const {
     const A g = passing(v, k[0], k[1], k[2]);
     q[0] = g;
@@ -105,17 +95,7 @@ struct PassingGradient {
   const T* in[kInputs];
   T* out[kOutputs];
   Passing<T, ReadsY> passing;
-  std::int64_t channels;
-  const A* gradient;  ///< center, a, b, constant
-  const A* forward;   ///< scale, shift
-  __device__ __forceinline__ void constants(int c, A (&k)[kConstants]) const {
-    ATROUS_UNROLL
-    for (int i = 0; i < 4; ++i) k[i] = gradient[i * channels + c];
-    if constexpr (!ReadsY) {
-      k[4] = forward[c];
-      k[5] = forward[channels + c];
-    }
-  }
+  const A* constants[kConstants];  // center, a, b, constant; scale and shift of the forward pass
   __device__ __forceinline__ void apply(const A (&v)[kInputs], const A (&k)[kConstants],
                                         A (&y)[kOutputs]) const {
     A g;
@@ -146,7 +126,8 @@ void backward(Stream stream, const BatchNormDims& dims, Activation activation, b
   // Six arrays: the forward pass's center, scale and shift are the last three. The gradient's center, a, b and
   // constant become the first four: the constant takes the place of the forward center, which only the sums read.
   const Span<A> forward = coefficients.part(3 * channels, 3 * channels);
-  PassingSums<T, ReadsY> rule{{x.data(), dy.data()}, passing, channels, forward.data()};
+  PassingSums<T, ReadsY> rule{{x.data(), dy.data()}, passing, {}};
+  for (int i = 0; i < 3; ++i) rule.constants[i] = forward.data() + i * channels;
   if constexpr (ReadsY) rule.in[2] = y.data();
   const Span<double> total = sums.part(sums.size() - 2 * channels, 2 * channels);
   const Span<double> sum_dy = total.part(0, channels), sum_dyx = total.part(channels, channels);
@@ -154,10 +135,9 @@ void backward(Stream stream, const BatchNormDims& dims, Activation activation, b
   const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
                                               sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
   strip_sums<T>(stream, dims.pixels, channels, wide, rule, sums.data(), PassingFinish<T>{body, sum_dy, sum_dyx});
-  const A* scale = forward.data() + channels;
   const auto map = [&]<bool Residual>() {
-    PassingGradient<T, ReadsY, Residual> m{{x.data(), dy.data()}, {dx.data()}, passing, channels,
-                                           coefficients.data(),   scale};
+    PassingGradient<T, ReadsY, Residual> m{{x.data(), dy.data()}, {dx.data()}, passing, {}};
+    for (int i = 0; i < m.kConstants; ++i) m.constants[i] = coefficients.data() + i * channels;
     if constexpr (ReadsY) m.in[2] = y.data();
     if constexpr (Residual) m.out[1] = dresidual.data();
     strip_map<T>(stream, dims.pixels, channels, wide && aligned<T>(dx.data(), dresidual.data(), nullptr), m);
@@ -179,14 +159,16 @@ void batch_norm_activation_forward(Stream stream, const BatchNormDims& dims, Act
   for_each(stream, dims.channels,
            BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, coefficients});
   const Bounds<A> bounds(activation);
+  const std::int64_t c = dims.channels;
+  const A* k = coefficients.data();
   const bool wide = aligned<T>(x.data(), residual.data(), y.data());
   if (residual.empty())
     strip_map<T>(stream, dims.pixels, dims.channels, wide,
-                 NormaliseAndActivate<T, false>{{x.data()}, {y.data()}, bounds, dims.channels, coefficients.data()});
+                 NormaliseAndActivate<T, false>{{x.data()}, {y.data()}, bounds, {k, k + c, k + 2 * c}});
   else
     strip_map<T>(stream, dims.pixels, dims.channels, wide,
                  NormaliseAndActivate<T, true>{
-                     {x.data(), residual.data()}, {y.data()}, bounds, dims.channels, coefficients.data()});
+                     {x.data(), residual.data()}, {y.data()}, bounds, {k, k + c, k + 2 * c}});
 }
 ATROUS_INSTANTIATE(batch_norm_activation_forward);
 

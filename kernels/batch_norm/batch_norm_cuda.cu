@@ -44,12 +44,7 @@ struct Normalise {
   static constexpr int kInputs = 1, kConstants = 3, kOutputs = 1;
   const T* in[1];
   T* out[1];
-  std::int64_t channels;
-  const A* coefficients;
-  __device__ __forceinline__ void constants(int c, A (&k)[3]) const {
-    ATROUS_UNROLL
-    for (int i = 0; i < 3; ++i) k[i] = coefficients[i * channels + c];
-  }
+  const A* constants[3];  // center, scale, shift
   __device__ __forceinline__ void apply(const A (&v)[1], const A (&k)[3], A (&y)[1]) const {
     y[0] = (v[0] - k[0]) * k[1] + k[2];
   }
@@ -61,8 +56,7 @@ struct GradientSums {
   using A = Accumulator<T>;
   static constexpr int kInputs = 2, kConstants = 1, kSums = 2;
   const T* in[2];  // x, dy
-  const double* mean;
-  __device__ __forceinline__ void constants(int c, A (&k)[1]) const { k[0] = A(mean[c]); }
+  const double* constants[1];  // mean: A(mean) is the center
   __device__ __forceinline__ void terms(const A (&v)[2], const A (&k)[1], A (&q)[2]) const {
     q[0] = v[1];
     q[1] = v[1] * (v[0] - k[0]);
@@ -88,12 +82,7 @@ struct InputGradient {
   static constexpr int kInputs = 2, kConstants = 4, kOutputs = 1;
   const T* in[2];
   T* out[1];
-  std::int64_t channels;
-  const A* coefficients;
-  __device__ __forceinline__ void constants(int c, A (&k)[4]) const {
-    ATROUS_UNROLL
-    for (int i = 0; i < 4; ++i) k[i] = coefficients[i * channels + c];
-  }
+  const A* constants[4];  // center, a, b, constant
   __device__ __forceinline__ void apply(const A (&v)[2], const A (&k)[4], A (&y)[1]) const {
     y[0] = k[1] * v[1] + (k[2] * (v[0] - k[0]) + k[3]);
   }
@@ -106,8 +95,7 @@ struct ScaleChannels {
   static constexpr int kInputs = 1, kConstants = 1, kOutputs = 1;
   const T* in[1];
   T* out[1];
-  const A* a;
-  __device__ __forceinline__ void constants(int c, A (&k)[1]) const { k[0] = a[c]; }
+  const A* constants[1];  // a
   __device__ __forceinline__ void apply(const A (&v)[1], const A (&k)[1], A (&y)[1]) const {
     y[0] = k[0] * v[0];
   }
@@ -135,7 +123,7 @@ void backward_sums(Stream stream, const BatchNormDims& dims, bool training, Span
   const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
                                               sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
   strip_sums<T>(stream, dims.pixels, channels, aligned(x.data(), dy.data()),
-                GradientSums<T>{{x.data(), dy.data()}, mean.data()}, sums.data(),
+                GradientSums<T>{{x.data(), dy.data()}, {mean.data()}}, sums.data(),
                 GradientFinish<T>{body, sum_dy, sum_dyx});
 }
 
@@ -179,8 +167,9 @@ void batch_norm_forward(Stream stream, const BatchNormDims& dims, Span<const T> 
                         Span<Accumulator<T>> coefficients, Span<T> y) {
   for_each(stream, dims.channels,
            BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, coefficients});
+  const Accumulator<T>* k = coefficients.data();
   strip_map<T>(stream, dims.pixels, dims.channels, aligned(x.data(), y.data()),
-               Normalise<T>{{x.data()}, {y.data()}, dims.channels, coefficients.data()});
+               Normalise<T>{{x.data()}, {y.data()}, {k, k + dims.channels, k + 2 * dims.channels}});
 }
 ATROUS_INSTANTIATE(batch_norm_forward);
 
@@ -191,8 +180,10 @@ void batch_norm_backward_training(Stream stream, const BatchNormDims& dims, Span
                                   Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
   backward_sums(stream, dims, true, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
   if (dx.empty()) return;
-  strip_map<T>(stream, dims.pixels, dims.channels, aligned(x.data(), dy.data(), dx.data()),
-               InputGradient<T>{{x.data(), dy.data()}, {dx.data()}, dims.channels, coefficients.data()});
+  const Accumulator<T>* k = coefficients.data();
+  const std::int64_t c = dims.channels;
+  strip_map<T>(stream, dims.pixels, c, aligned(x.data(), dy.data(), dx.data()),
+               InputGradient<T>{{x.data(), dy.data()}, {dx.data()}, {k, k + c, k + 2 * c, k + 3 * c}});
 }
 ATROUS_INSTANTIATE(batch_norm_backward_training);
 
@@ -207,7 +198,7 @@ void batch_norm_backward_frozen(Stream stream, const BatchNormDims& dims, Span<c
   const Span<Accumulator<T>> a = coefficients.part(dims.channels, dims.channels);
   for_each(stream, dims.channels, FrozenScale<T>{gamma, var, epsilon, a});
   strip_map<T>(stream, dims.pixels, dims.channels, aligned(dy.data(), dx.data()),
-               ScaleChannels<T>{{dy.data()}, {dx.data()}, a.data()});
+               ScaleChannels<T>{{dy.data()}, {dx.data()}, {a.data()}});
 }
 ATROUS_INSTANTIATE(batch_norm_backward_frozen);
 

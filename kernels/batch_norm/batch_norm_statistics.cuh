@@ -14,10 +14,20 @@
 
 namespace atrous::kernels::cuda {
 
+/// Where the shift of element `place` of a row lies in shared memory: neighbours in different banks.
+template <int V>
+ATROUS_HD int shift_pitch(int columns) {
+  return V > 1 ? (columns + 31) / 32 * 32 + 32 / V : columns;
+}
+template <int V>
+__device__ __forceinline__ int shift_at(int columns, int place) {
+  return place % V * shift_pitch<V>(columns) + place / V;
+}
+
 /// Bytes of shared memory: two sums of every element of a block's threads, and the shifts of one layer.
 template <class A, int V>
 std::size_t statistics_shared_bytes(const ChannelStrips& s) {
-  return strip_shared_bytes<V>(s, 2) + std::size_t(s.columns) * V * sizeof(A);
+  return strip_shared_bytes<V>(s, 2) + std::size_t(shift_pitch<V>(s.columns)) * V * sizeof(A);
 }
 
 // Floor: bytes of x.
@@ -75,7 +85,7 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
   // Elements of layer 0 in a row's first pixel exist in every strip: their shifts serve their channels.
   if (p.layer == 0) {
     ATROUS_UNROLL
-    for (int e = 0; e < V; ++e) shifts[p.column * V + e] = shift[e];
+    for (int e = 0; e < V; ++e) shifts[shift_at<V>(s.columns, p.column * V + e)] = shift[e];
   }
   __syncthreads();
   double of_thread[2][V];
@@ -85,7 +95,7 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
     double first = 0, second = 0;
     if (n > 0) {
       const int place = p.column * V + e;
-      const A common = shifts[s.row_pixels == 1 ? place : place % int(s.channels)];
+      const A common = shifts[shift_at<V>(s.columns, s.row_pixels == 1 ? place : place % int(s.channels))];
       const double gap = double(shift[e]) - double(common), own = double(sum[e]);
       first = own + n * gap;
       second = double(square[e]) + gap * (2 * own + n * gap);
@@ -97,7 +107,7 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
   const std::int64_t base = std::int64_t(blockIdx.y) * s.columns * V;
   fold_strip<2, V>(s, p, of_thread, shared, [&](std::int64_t c, const double(&total)[2]) {
     double* of_strip = sums + std::int64_t(blockIdx.x) * 2 * s.channels + c;
-    of_strip[0] = double(shifts[c - base]) + total[0] / n;
+    of_strip[0] = double(shifts[shift_at<V>(s.columns, int(c - base))]) + total[0] / n;
     of_strip[s.channels] = total[1] - total[0] * total[0] / n;
   });
 }

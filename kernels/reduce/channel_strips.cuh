@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstring>
 #include <type_traits>
 
 #include "atrous/kernels/channels.cuh"
@@ -54,6 +55,37 @@ __device__ __forceinline__ void strip_channels(const ChannelStrips& s, const Str
   for (int e = 1; e < V; ++e) c[e] = c[e - 1] + 1 == int(s.channels) ? 0 : c[e - 1] + 1;
 }
 
+/// What a thread keeps of its V channels: k[e][i] = arrays[i][channel of e].
+template <int V, int K, class C, class A>
+__device__ __forceinline__ void load_constants(const ChannelStrips& s, const StripPart& p,
+                                               const C* const (&arrays)[K], A (&k)[V][K]) {
+  constexpr int kBytes = V * int(sizeof(C));
+  int channel[V];
+  strip_channels<V>(s, p, channel);
+  ATROUS_UNROLL
+  for (int i = 0; i < K; ++i) {
+    bool vectors = false;
+    if constexpr (kBytes % 16 == 0)
+      vectors = s.row_pixels == 1 && reinterpret_cast<std::uintptr_t>(arrays[i] + channel[0]) % 16 == 0;
+    if (vectors) {
+      if constexpr (kBytes % 16 == 0) {
+        constexpr int kOfWord = 16 / int(sizeof(C));
+        ATROUS_UNROLL
+        for (int e = 0; e < V; e += kOfWord) {
+          const uint4 word = load16(arrays[i] + channel[0] + e);
+          C four[kOfWord];
+          memcpy(four, &word, 16);
+          ATROUS_UNROLL
+          for (int j = 0; j < kOfWord; ++j) k[e + j][i] = A(four[j]);
+        }
+      }
+    } else {
+      ATROUS_UNROLL
+      for (int e = 0; e < V; ++e) k[e][i] = A(arrays[i][channel[e]]);
+    }
+  }
+}
+
 /// Pixels of this block's strip.
 __device__ __forceinline__ std::int64_t strip_size(const ChannelStrips& s) {
   const std::int64_t left = s.pixels - blockIdx.x * s.each;
@@ -104,9 +136,8 @@ __device__ __forceinline__ void fold_strip(const ChannelStrips& s, const StripPa
   }
 }
 
-// Rule:  kInputs, kConstants, kSums; in[kInputs];
-//        constants(c, k): what it keeps of channel c;   terms(v, k, q): what values v of one element add to the
-//        sums.
+// Rule:  kInputs, kConstants, kSums; in[kInputs]; constants[kConstants], arrays over channels (none for 0);
+//        terms(v, k, q): what values v of one element add to the sums, k its channel's constants.
 // A thread adds its elements, at most about 100 a channel, in Accumulator<T> (in double where V is 1); all else
 // is in double. Floor: bytes of the inputs.
 //   sums  [strips, kSums, channels]
@@ -118,13 +149,9 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
   constexpr int N = Rule::kInputs, Q = Rule::kSums, K = Rule::kConstants, kRows = 4;
   ATROUS_DYN_SHARED(bytes);
   const StripPart p = strip_part<V>(s);
-  A k[V][K];
-  int channel[V];
-  strip_channels<V>(s, p, channel);
-  if (p.whole + p.rest > 0) {
-    ATROUS_UNROLL
-    for (int e = 0; e < V; ++e) rule.constants(channel[e], k[e]);
-  }
+  A k[V][K > 0 ? K : 1];
+  if constexpr (K > 0)
+    if (p.whole + p.rest > 0) load_constants<V>(s, p, rule.constants, k);
   Total total[Q][V] = {};
   const auto add = [&](int e, const A(&v)[N]) {
     A q[Q];
@@ -246,8 +273,8 @@ void strip_sums(Stream stream, std::int64_t pixels, std::int64_t channels, bool 
                 static_cast<const double*>(scratch), finish);
 }
 
-// Map:  kInputs, kConstants, kOutputs; in[kInputs], out[kOutputs];
-//       constants(c, k) as above;   apply(v, k, y): the values of one element.
+// Map:  kInputs, kConstants, kOutputs; in[kInputs], out[kOutputs], constants[kConstants];
+//       apply(v, k, y): the values of one element.
 // A thread keeps the constants of its channels in registers and walks down its strip. Floor: bytes of inputs
 // and outputs.
 template <class T, int V, class Map>
@@ -257,10 +284,7 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks) strip_m
   const StripPart p = strip_part<V>(s);
   if (p.whole + p.rest == 0) return;
   A k[V][K];
-  int channel[V];
-  strip_channels<V>(s, p, channel);
-  ATROUS_UNROLL
-  for (int e = 0; e < V; ++e) map.constants(channel[e], k[e]);
+  load_constants<V>(s, p, map.constants, k);
   const auto run = [&](const Channels<T, V>(&raw)[N], std::int64_t at) {
     A values[N][V], results[M][V];
     ATROUS_UNROLL

@@ -7,10 +7,9 @@ namespace {
 template <class T>
 struct OwnValue {
   using A = Accumulator<T>;
-  static constexpr int kInputs = 1, kConstants = 1, kSums = 1;
+  static constexpr int kInputs = 1, kConstants = 0, kSums = 1;
   const T* in[1];
-  __device__ void constants(int, A (&k)[1]) const { k[0] = A(0); }
-  __device__ void terms(const A (&v)[1], const A (&)[1], A (&q)[1]) const { q[0] = v[0]; }
+  __device__ void terms(const A (&v)[1], const A*, A (&q)[1]) const { q[0] = v[0]; }
 };
 
 template <class T>

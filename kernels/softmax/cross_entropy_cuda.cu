@@ -109,14 +109,15 @@ __global__ void __launch_bounds__(kTileThreads, 8)  // up to 64 registers: rathe
   const int target = pixel < here ? call.targets[first + pixel] : -1;
   const A scale = target < 0 ? A(0) : call.scales ? call.scales[first + pixel] : A(1);
   const A largest = x.template largest<A>();
-  const A sum = x.template sum<A>([&](int c) { return std::exp(A(x.at[c]) - largest); });
-  const A factor = scale / sum;
-  const A loss = scale == A(0) ? A(0) : std::log(sum) + (largest - A(x.at[target]));
+  // The target's logit, from the lane that will overwrite it.
+  const bool owner = scale != A(0) && target % t.lanes == lane;
+  const A own = lanes_reduce(owner ? A(x.at[target]) : A(0), t.lanes, Sum());
+  const A sum = x.exponentials(largest), factor = scale / sum;
+  const A loss = scale == A(0) ? A(0) : std::log(sum) + (largest - own);
   if (call.losses && lane == 0 && pixel < here) call.losses[first + pixel] = loss;
   if (call.dlogits) {
-    __syncwarp();  // the target's logit was read by all lanes of its row
     x.each([&](int c) {
-      const A share = scale == A(0) ? A(0) : std::exp(A(x.at[c]) - largest) * factor;
+      const A share = scale == A(0) ? A(0) : x.exponential(c, largest) * factor;
       const A gradient = c == target && scale != A(0) ? share - scale : share;
       if constexpr (Shared)
         x.at[c] = gradient;

@@ -15,8 +15,8 @@ struct Softmax {
   template <class A, class E, class Put>
   __device__ __forceinline__ static void row(const RowView<E> (&x)[1], const Put& put) {
     const A largest = x[0].template largest<A>();
-    const A sum = x[0].template sum<A>([&](int c) { return std::exp(A(x[0].at[c]) - largest); });
-    x[0].each([&](int c) { put(c, std::exp(A(x[0].at[c]) - largest) / sum); });
+    const A factor = A(1) / x[0].exponentials(largest);
+    x[0].each([&](int c) { put(c, x[0].exponential(c, largest) * factor); });
   }
 };
 

@@ -1,6 +1,8 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
+#include <type_traits>
 
 #include "atrous/kernels/cuda.cuh"
 #include "atrous/kernels/reduce/block_reduce.cuh"
@@ -126,6 +128,23 @@ struct RowView {
     A m = kMinusInfinity<A>;
     each([&](int c) { m = A(at[c]) > m ? A(at[c]) : m; });
     return lanes_reduce(m, lanes, Largest());
+  }
+  /// The sum of exp(x - largest), in all lanes. In shared memory the exponentials replace x.
+  template <class A>
+  __device__ __forceinline__ A exponentials(A largest) const {
+    return sum<A>([&](int c) {
+      const A e = std::exp(A(at[c]) - largest);
+      if constexpr (!std::is_const_v<E>) at[c] = e;
+      return e;
+    });
+  }
+  /// Each of them, after that.
+  template <class A>
+  __device__ __forceinline__ A exponential(int c, A largest) const {
+    if constexpr (std::is_const_v<E>)
+      return std::exp(A(at[c]) - largest);
+    else
+      return at[c];
   }
   template <class A, class Term>
   __device__ __forceinline__ A sum(const Term& term) const {
