@@ -67,9 +67,13 @@ class MmaTile {
     row_ = int(threadIdx.x) / 64 * (kRows / 2);
     column_ = int(threadIdx.x) / 32 % 2 * (kColumns / 2);
     ATROUS_UNROLL
-    for (int i = 0; i < kBlockRows; ++i) ATROUS_UNROLL
-    for (int j = 0; j < kBlockColumns; ++j) ATROUS_UNROLL
-    for (int e = 0; e < 4; ++e) sums_[i][j][e] = 0;
+    for (int i = 0; i < kBlockRows; ++i) {
+      ATROUS_UNROLL
+      for (int j = 0; j < kBlockColumns; ++j) {
+        ATROUS_UNROLL
+        for (int e = 0; e < 4; ++e) sums_[i][j][e] = 0;
+      }
+    }
   }
 
   __device__ __forceinline__ void multiply(const T* a, const T* b) {
@@ -97,11 +101,15 @@ class MmaTile {
   template <class Visit>
   __device__ __forceinline__ void for_each_pair(const Visit& visit) const {
     ATROUS_UNROLL
-    for (int i = 0; i < kBlockRows; ++i) ATROUS_UNROLL
-    for (int half = 0; half < 2; ++half) ATROUS_UNROLL
-    for (int j = 0; j < kBlockColumns; ++j)
-      visit(row_ + i * 16 + half * 8 + lane_ / 4, column_ + j * 8 + lane_ % 4 * 2, sums_[i][j][half * 2],
-            sums_[i][j][half * 2 + 1]);
+    for (int i = 0; i < kBlockRows; ++i) {
+      ATROUS_UNROLL
+      for (int half = 0; half < 2; ++half) {
+        ATROUS_UNROLL
+        for (int j = 0; j < kBlockColumns; ++j)
+          visit(row_ + i * 16 + half * 8 + lane_ / 4, column_ + j * 8 + lane_ % 4 * 2, sums_[i][j][half * 2],
+                sums_[i][j][half * 2 + 1]);
+      }
+    }
   }
 
  private:
@@ -173,12 +181,15 @@ class FmaTile {
     row_ = int(threadIdx.x) / 64 * (kRows / 2) + lane / 4 * (kALies == Lies::depth_rows ? 4 : 1);
     column_ = int(threadIdx.x) / 32 % 2 * (kColumns / 2) + lane % 4 * 4;
     ATROUS_UNROLL
-    for (int i = 0; i < kOwnRows; ++i) ATROUS_UNROLL
-    for (int j = 0; j < kOwnColumns; ++j) sums_[i][j] = 0;
+    for (int i = 0; i < kOwnRows; ++i) {
+      ATROUS_UNROLL
+      for (int j = 0; j < kOwnColumns; ++j) sums_[i][j] = 0;
+    }
   }
 
   __device__ __forceinline__ void multiply(const T* a, const T* b) {
-    ATROUS_NO_UNROLL  // or loads of later rounds are moved up until registers run out
+    // Unrolled, loads of later rounds are moved up until registers run out.
+    ATROUS_NO_UNROLL
     for (int k = 0; k < kTileDepth<T>; k += 4) {
       // Four of the depth of every own row at once where they are neighbours, else one after the other.
       float fa[kOwnRows][kALies == Lies::outer_rows ? 4 : 1];
@@ -220,9 +231,11 @@ class FmaTile {
   template <class Visit>
   __device__ __forceinline__ void for_each_pair(const Visit& visit) const {
     ATROUS_UNROLL
-    for (int i = 0; i < kOwnRows; ++i) ATROUS_UNROLL
-    for (int j = 0; j < kOwnColumns; j += 2)
-      visit(own_row(i), column_ + j / 4 * 16 + j % 4, sums_[i][j], sums_[i][j + 1]);
+    for (int i = 0; i < kOwnRows; ++i) {
+      ATROUS_UNROLL
+      for (int j = 0; j < kOwnColumns; j += 2)
+        visit(own_row(i), column_ + j / 4 * 16 + j % 4, sums_[i][j], sums_[i][j + 1]);
+    }
   }
 
  private:

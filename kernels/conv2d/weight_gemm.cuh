@@ -11,7 +11,8 @@
 // always the same channels. blockIdx.x is the tile, y the tap, z the slice.
 //
 // Bytes: as for the forward product, 64 flops a byte from L2. Every tile of a tap reads the same pixels at
-// about the same time, so device memory sees x and dy about once a tap at worst.
+// about the same time, so device memory sees x and dy about once a tap at worst. Registers on sm_90 by ptxas: 128
+// wide 236 (bf16) and 255 (TF32), two blocks a multiprocessor; 64 wide 112 to 142, three or four.
 
 namespace atrous::kernels::cuda {
 
@@ -42,7 +43,7 @@ struct WeightGemm {
   }
 };
 
-/// What one thread copies: chunk `chunk_` of the channels of kOwn pixels a step.
+/// What one thread copies: the same chunk of channels of kOwn pixels a step.
 template <class T, int kExtent>
 class WeightCopies {
   using Layout = TileLayout<T, kExtent, Lies::depth_rows>;

@@ -180,6 +180,18 @@ TEST_CASE("conv2d on CUDA: every option gives the formula's sums", "[cuda][conv2
                      .stride = 3,
                      .padding = 4});
   }
+  SECTION("a rate beyond what the tiled kernels count with: the plain bodies") {
+    constexpr std::int64_t kFar = std::int64_t(1) << 30;
+    check_all_types({.batch = 2,
+                     .in_h = 3,
+                     .in_w = 4,
+                     .in_channels = 5,
+                     .out_channels = 9,
+                     .window_h = 2,
+                     .window_w = 3,
+                     .padding = {kFar, 0, 1, 1},
+                     .rate = PerAxis(kFar, 1)});
+  }
   SECTION("one pixel, one channel") {
     check_all_types({.batch = 1,
                      .in_h = 1,
@@ -278,6 +290,30 @@ TEST_CASE("conv2d on CUDA: several convolutions of one input in one launch", "[c
     CHECK(ys[i]->intact());
   }
   CHECK(partial.intact());
+}
+
+TEST_CASE("conv2d in bf16 on the CPU, the twin of the CUDA kernels, gives the formula's sums",
+          "[cuda][conv2d]") {
+  const ConvProblem<bf16> p({.batch = 2,
+                             .in_h = 6,
+                             .in_w = 5,
+                             .in_channels = 9,
+                             .out_channels = 35,
+                             .window_h = 3,
+                             .window_w = 2,
+                             .stride = PerAxis(1, 2),
+                             .padding = {1, 1, 0, 1},
+                             .rate = PerAxis(2, 1)});
+  std::vector<bf16> y(p.y.size()), dx(p.x.size()), dweight(p.weight.size()), dbias(p.bias.size());
+  kernels::conv2d_forward<bf16>({}, p.d, p.x, p.weight, {p.bias, Activation::relu}, {}, y);
+  CHECK(differing(y, p.forward_truth(true, Activation::relu)) == 0);
+  kernels::conv2d_backward_input<bf16>({}, p.d, p.dy, p.weight, {}, dx);
+  CHECK(differing(dx, p.dx) == 0);
+  kernels::conv2d_backward_weight<bf16>({}, p.d, p.x, p.dy, {}, dweight);
+  CHECK(differing(dweight, p.dweight) == 0);
+  std::vector<bf16> scratch(std::size_t(kernels::conv2d_backward_bias_workspace_size<bf16>(p.d)));
+  kernels::conv2d_backward_bias<bf16>({}, p.d, p.dy, scratch, dbias);
+  CHECK(differing(dbias, p.dbias) == 0);
 }
 
 TEST_CASE("conv2d on CUDA: f32 is exact unless TF32 is allowed", "[cuda][conv2d]") {

@@ -98,6 +98,16 @@ TEST_CASE("conv_transpose2d on CUDA: every option gives the formula's sums", "[c
                      .padding = 2,
                      .rate = PerAxis(2, 3)});
   }
+  SECTION("more phases than the tiled kernel takes: the plain body") {
+    check_all_types({.batch = 1,
+                     .in_h = 3,
+                     .in_w = 100,
+                     .in_channels = 5,
+                     .out_channels = 3,
+                     .window_h = 2,
+                     .window_w = 50,
+                     .stride = PerAxis(1, 50)});
+  }
   SECTION("more phases than a launch holds") {
     check<float>({.batch = 1,
                   .in_h = 34,

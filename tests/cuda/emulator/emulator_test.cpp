@@ -140,9 +140,10 @@ TEST_CASE("emulator: ldmatrix hands out rows, and columns when it transposes", "
   std::vector<std::uint16_t> tile(32 * 8);
   for (std::size_t i = 0; i < tile.size(); ++i) tile[i] = std::uint16_t(i * 7 + 1);
   const OnDevice<std::uint16_t> device(tile);
-  OnDevice<unsigned> x4(32 * 4), x2(32 * 2);
-  load_matrices(kCudaStream, device.span().data(), x4.span().data(), x2.span().data());
-  const std::vector<unsigned> four = x4.values(), two = x2.values();
+  OnDevice<unsigned> x4(32 * 4), x4_trans(32 * 4), x2(32 * 2);
+  load_matrices(kCudaStream, device.span().data(), x4.span().data(), x4_trans.span().data(),
+                x2.span().data());
+  const std::vector<unsigned> four = x4.values(), four_trans = x4_trans.values(), two = x2.values();
   const auto at = [&](std::size_t matrix, std::size_t row, std::size_t column) {
     return unsigned(tile[(matrix * 8 + row) * 8 + column]);
   };
@@ -150,6 +151,8 @@ TEST_CASE("emulator: ldmatrix hands out rows, and columns when it transposes", "
     const std::size_t g = lane / 4, t = lane % 4;
     for (std::size_t m = 0; m < 4; ++m)
       CHECK(four[lane * 4 + m] == (at(m, g, 2 * t) | at(m, g, 2 * t + 1) << 16));
+    for (std::size_t m = 0; m < 4; ++m)
+      CHECK(four_trans[lane * 4 + m] == (at(m, 2 * t, g) | at(m, 2 * t + 1, g) << 16));
     for (std::size_t m = 0; m < 2; ++m)
       CHECK(two[lane * 2 + m] == (at(m, 2 * t, g) | at(m, 2 * t + 1, g) << 16));
   }

@@ -71,15 +71,18 @@ __global__ void multiply_tf32_kernel(const float* a, const float* b, float* d) {
   for (int i = 0; i < 4; ++i) d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)] = fd[i];
 }
 
-__global__ void load_matrices_kernel(const std::uint16_t* tile, unsigned* x4, unsigned* x2_trans) {
+__global__ void load_matrices_kernel(const std::uint16_t* tile, unsigned* x4, unsigned* x4_trans,
+                                     unsigned* x2_trans) {
   ATROUS_SHARED(uint4, rows, [32]);
   const unsigned lane = threadIdx.x;
   store16(&rows[lane], load16(tile + lane * 8));
   __syncwarp();
-  std::uint32_t four[4], two[2];
+  std::uint32_t four[4], four_trans[4], two[2];
   ldmatrix_x4(four, &rows[lane]);
+  ldmatrix_x4_trans(four_trans, &rows[lane]);
   ldmatrix_x2_trans(two, &rows[lane % 16]);
   for (int i = 0; i < 4; ++i) x4[lane * 4 + unsigned(i)] = four[i];
+  for (int i = 0; i < 4; ++i) x4_trans[lane * 4 + unsigned(i)] = four_trans[i];
   for (int i = 0; i < 2; ++i) x2_trans[lane * 2 + unsigned(i)] = two[i];
 }
 
@@ -132,8 +135,9 @@ void multiply_bf16(Stream stream, const bf16* a, const bf16* b, float* d) {
 void multiply_tf32(Stream stream, const float* a, const float* b, float* d) {
   ATROUS_LAUNCH(multiply_tf32_kernel, 1, 32, 0, stream, a, b, d);
 }
-void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x2_trans) {
-  ATROUS_LAUNCH(load_matrices_kernel, 1, 32, 0, stream, tile, x4, x2_trans);
+void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x4_trans,
+                   unsigned* x2_trans) {
+  ATROUS_LAUNCH(load_matrices_kernel, 1, 32, 0, stream, tile, x4, x4_trans, x2_trans);
 }
 void copy_in_groups(Stream stream, const unsigned* source, unsigned* seen) {
   ATROUS_LAUNCH(copy_in_groups_kernel, 1, 1, 0, stream, source, seen);

@@ -22,9 +22,10 @@ void warp_functions(Stream stream, const unsigned* values, unsigned* results);
 /// d [16, 8] = a [16, K] times b [K, 8] + d, by one warp: bf16 with K = 16, tf32 with K = 8.
 void multiply_bf16(Stream stream, const bf16* a, const bf16* b, float* d);
 void multiply_tf32(Stream stream, const float* a, const float* b, float* d);
-/// What ldmatrix gives each lane: registers [32, 4] of x4 and [32, 2] of x2.trans, for a tile [32, 8] of
-/// 16-bit values.
-void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x2_trans);
+/// What ldmatrix gives each lane: registers [32, 4] of x4 and x4.trans and [32, 2] of x2.trans, for a tile
+/// [32, 8] of 16-bit values.
+void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x4_trans,
+                   unsigned* x2_trans);
 
 /// One thread copies three times 16 bytes in three groups. seen [4, 4]: the first words of each copy's place
 /// before any wait, after the wait that leaves two groups, one, none. source [3, 4]; the third copy takes
