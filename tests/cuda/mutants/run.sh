@@ -11,18 +11,19 @@ value() {
     $1 == "mutant" { inside = $2 == name }
     inside && $1 == key { sub(/^[a-z]+ +/, ""); print; exit }' "$root/tests/cuda/mutants/mutants.txt"
 }
-file=$(value file) source=$(value source) find=$(value find) write=$(value write) test=$(value test) says=$(value says)
+file=$(value file) source=$(value source) find=$(value find) write=$(value write) test=$(value test) says=$(value says) nth=$(value nth)
 : "${source:=$file}"
 
 work=$folder/$name
 rm -rf "$work"
 mkdir -p "$work/atrous/kernels/$(dirname "$file")"
 mutated=$work/atrous/kernels/$file
-if ! FIND=$find WRITE=$write awk '
+if ! FIND=$find WRITE=$write NTH=$nth awk '
+  BEGIN { nth = ENVIRON["NTH"] }
   { line = $0; gsub(/^ +| +$/, "", line) }
-  line == ENVIRON["FIND"] { print ENVIRON["WRITE"]; ++found; next }
+  line == ENVIRON["FIND"] && (++found == nth || nth == "") { print ENVIRON["WRITE"]; next }
   { print }
-  END { exit found == 1 ? 0 : 1 }' "$root/kernels/$file" >"$mutated"; then
+  END { exit (nth == "" ? found == 1 : found >= nth) ? 0 : 1 }' "$root/kernels/$file" >"$mutated"; then
   echo "stale mutant: kernels/$file does not hold this line once: $find"
   exit 1
 fi
@@ -45,10 +46,9 @@ if [ "$status" -eq 0 ]; then
   echo "not caught: $test passes"
   exit 1
 fi
-[ "$says" = "wrong result" ] && says="FAILED"
-if ! grep -q -F -e "$says" "$work/output"; then
+says=${says//wrong result/FAILED}
+if ! grep -m 1 -E -e "${says// | /|}" "$work/output"; then
   echo "caught (status $status), and nowhere called \"$says\":"
   grep -E "emulator:|FAILED|message|[Aa]ssert" "$work/output" | head -20
   exit 1
 fi
-grep -F -m 1 -e "$says" "$work/output"

@@ -63,9 +63,10 @@ struct AccessStats {
     return ideal_wavefronts ? double(wavefronts) / double(ideal_wavefronts) : 1;
   }
 };
-/// What was counted since the last call, and the same by access site, as lines of text.
+/// What was counted since the last call.
 AccessStats take_access_stats();
-std::string take_access_sites();
+/// The same, as it was last taken, line by line of the sources: text for a message.
+std::string access_sites();
 
 /// The statistics of what `run` launches.
 template <class Run>

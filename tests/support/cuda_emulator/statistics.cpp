@@ -11,7 +11,8 @@ namespace atrous::emu {
 namespace {
 
 constexpr std::uint64_t kSampledBlocks = 64;
-std::map<const void*, AccessStats> g_sites;  // by return address of the hook's call
+using Sites = std::map<const void*, AccessStats>;  // by return address of the hook's call
+Sites g_sites, g_taken_sites;
 
 std::size_t distinct(std::vector<std::uintptr_t>& v) {
   std::sort(v.begin(), v.end());
@@ -92,14 +93,14 @@ void finish_statistics(Block& block) {
 AccessStats take_access_stats() {
   AccessStats total{};
   for (const auto& [pc, stats] : g_sites) add(total, stats);
+  g_taken_sites.swap(g_sites);
   g_sites.clear();
   return total;
 }
 
-std::string take_access_sites() {
+std::string access_sites() {
   std::map<std::string, AccessStats> lines;
-  for (const auto& [pc, stats] : g_sites) add(lines[source_line(pc)], stats);
-  g_sites.clear();
+  for (const auto& [pc, stats] : g_taken_sites) add(lines[source_line(pc)], stats);
   std::string text;
   for (const auto& [line, s] : lines) {
     char row[256];
