@@ -43,6 +43,10 @@ function(atrous_add_cuda)
   set_target_properties(atrous_cuda PROPERTIES CUDA_ARCHITECTURES "${ATROUS_CUDA_ARCHITECTURES}"
     CUDA_SEPARABLE_COMPILATION OFF POSITION_INDEPENDENT_CODE ON)
   target_include_directories(atrous_cuda PRIVATE ${PROJECT_BINARY_DIR}/include)
+  # What ptxas says of each kernel is kept beside the object files; tests/cuda/ptxas.sh reads it.
+  set(launcher ${PROJECT_SOURCE_DIR}/cmake/ptxas_log.sh ${CMAKE_CUDA_COMPILER_LAUNCHER})
+  set_target_properties(atrous_cuda PROPERTIES CUDA_COMPILER_LAUNCHER "${launcher}")
+  target_compile_options(atrous_cuda PRIVATE "SHELL:-Xptxas -v")
   target_compile_options(atrous_cuda PRIVATE -std=c++20 -O3 -lineinfo "SHELL:-Xcompiler -O2,-Wall,-Wextra")
   if(ATROUS_WERROR)
     target_compile_options(atrous_cuda PRIVATE "SHELL:-Werror all-warnings")
