@@ -20,7 +20,7 @@ void check_traffic(const char* what, const Run& run, double most_wavefronts = 1.
   if (!emu::checked_build()) return;
   const emu::AccessStats s = emu::stats_of(run);
   INFO(what << ": " << s.device_requests << " requests, " << s.shared_requests << " to shared memory\n"
-            << emu::access_sites());
+            << emu::take_access_sites());
   CHECK(s.device_requests > 0);
   CHECK(s.sector_ratio() <= most_sectors);
   CHECK(s.wavefront_ratio() <= most_wavefronts);

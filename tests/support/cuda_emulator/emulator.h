@@ -66,7 +66,7 @@ struct AccessStats {
 /// What was counted since the last call.
 AccessStats take_access_stats();
 /// The same, as it was last taken, line by line of the sources: text for a message.
-std::string access_sites();
+std::string take_access_sites();
 
 /// The statistics of what `run` launches.
 template <class Run>

@@ -98,7 +98,7 @@ AccessStats take_access_stats() {
   return total;
 }
 
-std::string access_sites() {
+std::string take_access_sites() {
   std::map<std::string, AccessStats> lines;
   for (const auto& [pc, stats] : g_taken_sites) add(lines[source_line(pc)], stats);
   std::string text;
