@@ -109,16 +109,8 @@ int tile_outputs(std::int64_t outputs, int element_bytes) {
 
 bool takes_implicit_gemm(Gather direction, const Conv2dDims& d) {
   constexpr std::int64_t kSmall = std::int64_t(1) << 30;
-  const auto far = [](std::int64_t in, std::int64_t out, std::int64_t before, std::int64_t taps,
-                      std::int64_t rate,
-                      std::int64_t stride) {  // the largest position that the axis meets
-    return std::max(in, out) * stride + std::max<std::int64_t>(before, 0) + taps * rate;
-  };
   const std::int64_t channels = direction == Gather::forward ? d.in_channels : d.out_channels;
-  return d.in_pixels() < kSmall && d.out_pixels() < kSmall &&
-         far(d.in_h, d.out_h, d.padding.top, d.window_h, d.rate.h, d.stride.h) < kSmall &&
-         far(d.in_w, d.out_w, d.padding.left, d.window_w, d.rate.w, d.stride.w) < kSmall &&
-         channels < (1 << 15) && d.taps() * channels * channels < (std::int64_t(1) << 32) &&
+  return fits_tiles(d) && channels < (1 << 15) && d.taps() * channels * channels < (std::int64_t(1) << 32) &&
          d.out_pixels() / kTilePixels * d.out_channels < kSmall &&
          d.in_pixels() / kTilePixels * d.in_channels < kSmall &&
          phases(direction, d.stride.w, d.in_w) <= kLaunchPieces / 2;

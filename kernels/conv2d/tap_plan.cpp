@@ -116,6 +116,17 @@ void backward_pieces(TapAxis& axis, std::vector<TapPiece>& pieces, std::int64_t 
 
 }  // namespace
 
+bool fits_tiles(const Conv2dDims& d) {
+  constexpr std::int64_t kSmall = std::int64_t(1) << 30;
+  const auto farthest = [](std::int64_t in, std::int64_t out, std::int64_t before, std::int64_t taps,
+                           std::int64_t rate, std::int64_t stride) {
+    return std::max(in, out) * stride + std::max<std::int64_t>(before, 0) + taps * rate;
+  };
+  return d.in_pixels() < kSmall && d.out_pixels() < kSmall &&
+         farthest(d.in_h, d.out_h, d.padding.top, d.window_h, d.rate.h, d.stride.h) < kSmall &&
+         farthest(d.in_w, d.out_w, d.padding.left, d.window_w, d.rate.w, d.stride.w) < kSmall;
+}
+
 std::int64_t TapPlan::tiles(const TapPiece& row, const TapPiece& column) const {
   return divide_up(batch * row.count * column.count, tile_pixels);
 }

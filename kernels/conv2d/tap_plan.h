@@ -54,6 +54,9 @@ struct TapPlan {
 /// the union of their taps, the rest reads as zero), those first that cost least.
 inline constexpr int kMostPieces = 12;
 
+/// Whether pixels, positions and taps stay within the 32-bit arithmetic of a tile.
+bool fits_tiles(const Conv2dDims& dims);
+
 /// The plan of `direction`. Pieces are merged where that saves tiles or costs none.
 TapPlan make_tap_plan(Gather direction, const Conv2dDims& dims, int tile_pixels);
 

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "atrous/kernels/conv2d/tap_plan.h"
+
 namespace atrous::kernels {
 namespace {
 
@@ -43,16 +45,8 @@ std::int64_t WeightGemmPlan::partial_sums(const Conv2dDims& d) const {
 }
 
 bool takes_weight_gemm(const Conv2dDims& d) {
-  constexpr std::int64_t kSmall = std::int64_t(1) << 30;
-  const auto far = [](std::int64_t in, std::int64_t out, std::int64_t before, std::int64_t taps,
-                      std::int64_t rate, std::int64_t stride) {
-    return std::max(in, out) * stride + std::max<std::int64_t>(before, 0) + taps * rate;
-  };
-  return d.in_pixels() < kSmall && d.out_pixels() < kSmall && d.taps() < (1 << 16) &&
-         d.in_channels < (1 << 15) && d.out_channels < (1 << 20) &&
-         d.taps() * d.in_channels * d.in_channels < (std::int64_t(1) << 32) &&
-         far(d.in_h, d.out_h, d.padding.top, d.window_h, d.rate.h, d.stride.h) < kSmall &&
-         far(d.in_w, d.out_w, d.padding.left, d.window_w, d.rate.w, d.stride.w) < kSmall;
+  return fits_tiles(d) && d.taps() < (1 << 16) && d.in_channels < (1 << 15) && d.out_channels < (1 << 20) &&
+         d.taps() * d.in_channels * d.in_channels < (std::int64_t(1) << 32);
 }
 
 }  // namespace atrous::kernels

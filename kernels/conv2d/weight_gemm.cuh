@@ -11,8 +11,8 @@
 // always the same channels. blockIdx.x is the tile, y the tap, z the slice.
 //
 // Bytes: as for the forward product, 64 flops a byte from L2. Every tile of a tap reads the same pixels at
-// about the same time, so device memory sees x and dy about once a tap at worst. Registers on sm_90 by ptxas: 128
-// wide 236 (bf16) and 255 (TF32), two blocks a multiprocessor; 64 wide 112 to 142, three or four.
+// about the same time, so device memory sees x and dy about once a tap at worst. Registers on sm_90 by ptxas:
+// 128 wide 236 (bf16) and 255 (TF32), two blocks a multiprocessor; 64 wide 112 to 142, three or four.
 
 namespace atrous::kernels::cuda {
 
