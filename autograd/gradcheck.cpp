@@ -15,15 +15,18 @@ Tensor random_like(const Tensor& t, std::uint64_t seed) {
   Random random(seed, 0x67726164);
   Tensor v = Tensor::empty(t.shape(), t.dtype());
   visit_float(t.dtype(), [&]<class T>() {
-    for (T& x : v.span<T>()) x = T(random.uniform(-1, 1));
+    for (T& x : v.span<T>()) x = T(Accumulator<T>(random.uniform(-1, 1)));
   });
-  return v;
+  return v.to(t.device());
 }
 
-double dot(const Tensor& a, const Tensor& b) {
+// On the host, wherever the tensors are.
+double dot(const Tensor& left, const Tensor& right) {
+  const Tensor a = left.to(kCpu), b = right.to(kCpu);
   return visit_float(a.dtype(), [&]<class T>() {
     double sum = 0;
-    for (std::int64_t i = 0; i < a.numel(); ++i) sum += double(a.span<T>()[i]) * double(b.span<T>()[i]);
+    for (std::int64_t i = 0; i < a.numel(); ++i)
+      sum += double(Accumulator<T>(a.span<T>()[i])) * double(Accumulator<T>(b.span<T>()[i]));
     return sum;
   });
 }
@@ -54,7 +57,7 @@ CheckResult gradcheck(const DifferentiableFunction& f, const std::vector<Variabl
   std::vector<Variable> leaves = leaves_like(inputs);
   const Variable y = f(leaves);
   ATROUS_CHECK(DtypeError, y.dtype() == Dtype::f64, "gradcheck", "wants f64, the output is ", y.dtype());
-  const Tensor weights = random_like(y.value(), options.seed);
+  const Tensor weights = random_like(y.value(), options.seed), host_weights = weights.to(kCpu);
   const std::vector<Tensor> analytic = gradients(f, inputs, weights);
   const std::vector<Tensor> again = gradients(f, inputs, weights);
 
@@ -81,7 +84,8 @@ CheckResult gradcheck(const DifferentiableFunction& f, const std::vector<Variabl
       continue;
     }
     if (!identical(analytic[k], again[k])) report(INFINITY, "input ", k, ": a second run gave other bits");
-    const Span<const double> gradient = std::as_const(analytic[k]).span<double>();
+    const Tensor on_host = analytic[k].to(kCpu);
+    const Span<const double> gradient = on_host.span<double>();
 
     const NoGrad no_grad;
     const std::int64_t count = std::min(n, options.max_entries);
@@ -89,14 +93,19 @@ CheckResult gradcheck(const DifferentiableFunction& f, const std::vector<Variabl
     double largest = 1e-3;
     for (const double g : gradient) largest = std::max(largest, std::abs(g));
     const auto place = [&](std::int64_t c) { return c * n / count; };
+    Tensor values = leaves[k].value().to(kCpu);  // on the CPU it is the leaf's own
+    const auto put = [&](std::int64_t entry, double x) {
+      values.span<double>()[entry] = x;
+      if (!values.shares_storage(leaves[k].value())) leaves[k].mutable_value().copy_from(values);
+    };
+    const auto loss = [&] { return dot(f(leaves).value(), host_weights); };
     for (std::int64_t c = 0; c < count; ++c) {
-      double& x = leaves[k].mutable_value().span<double>()[place(c)];
-      const double before = x;
-      x = before + options.step;
-      const double up = dot(f(leaves).value(), weights);
-      x = before - options.step;
-      const double down = dot(f(leaves).value(), weights);
-      x = before;
+      const double before = std::as_const(values).span<double>()[place(c)];
+      put(place(c), before + options.step);
+      const double up = loss();
+      put(place(c), before - options.step);
+      const double down = loss();
+      put(place(c), before);
       numeric[std::size_t(c)] = (up - down) / (2 * options.step);
     }
     for (std::int64_t c = 0; c < count; ++c) {
