@@ -16,7 +16,7 @@ void check_cross_entropy(Op op, const Variable& logits, const CrossEntropyOption
                weights.shape(), " must be [", logits.dim(3), "]: logits are ", logits.shape());
   visit_float(weights.dtype(), [&]<class T>() {
     for (std::int64_t c = 0; c < weights.numel(); ++c) {
-      const T w = weights.span<T>()[c];
+      const auto w = Accumulator<T>(weights.span<T>()[c]);
       ATROUS_CHECK(ValueError, w >= 0 && std::isfinite(w), op_name(op), "weight ", w, " of class ", c,
                    " must be finite and at least 0");
     }

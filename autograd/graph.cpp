@@ -70,8 +70,6 @@ std::shared_ptr<GradientSlot> make_slot(const Tensor& value, bool requires_grad)
   return slot;
 }
 
-bool takes_gradient(Dtype dtype) { return dtype == Dtype::f32 || dtype == Dtype::f64; }
-
 // Adds `gradient` to `sum`. A first gradient is taken as it is, shared or not; a sum is only overwritten when
 // nobody else holds it.
 void accumulate(Tensor& sum, Tensor gradient) {
@@ -105,8 +103,8 @@ Variable record_result(Tensor value, std::shared_ptr<Node> node) {
 
 Variable::Variable(Tensor value, bool requires_grad) {
   ATROUS_CHECK(ValueError, value.defined(), "variable", "made from an undefined tensor");
-  ATROUS_CHECK(DtypeError, !requires_grad || takes_gradient(value.dtype()), "variable",
-               "gradients want f32 or f64, not ", value.dtype());
+  ATROUS_CHECK(DtypeError, !requires_grad || is_floating(value.dtype()), "variable",
+               "gradients want f32, f64 or bf16, not ", value.dtype());
   slot_ = make_slot(value, requires_grad);
   slot_->keep = true;
   value_ = std::make_shared<Tensor>(std::move(value));
@@ -127,7 +125,7 @@ bool Variable::requires_grad() const { return slot_ && slot_->requires_grad; }
 void Variable::set_requires_grad(bool wanted) {
   ATROUS_CHECK(ValueError, slot_ && !slot_->node, "variable",
                "only a leaf can be told whether it wants a gradient");
-  ATROUS_CHECK(DtypeError, !wanted || takes_gradient(dtype()), "variable", "gradients want f32 or f64, not ",
+  ATROUS_CHECK(DtypeError, !wanted || is_floating(dtype()), "variable", "gradients want f32, f64 or bf16, not ",
                dtype());
   slot_->requires_grad = wanted;
 }

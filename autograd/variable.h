@@ -18,7 +18,7 @@ class Variable {
  public:
   Variable() = default;
   /// A leaf. With `requires_grad` it is a parameter or an input whose gradient is wanted; its dtype must be
-  /// f32 or f64.
+  /// f32, f64 or bf16.
   explicit Variable(Tensor value, bool requires_grad = false);
 
   bool defined() const { return value_ != nullptr; }
@@ -35,7 +35,7 @@ class Variable {
 
   bool requires_grad() const;
   /// Starts or stops asking for this leaf's gradient (a frozen layer). Throws ValueError on the result of an
-  /// operation, DtypeError unless the leaf is f32 or f64.
+  /// operation, DtypeError unless the leaf is f32, f64 or bf16.
   void set_requires_grad(bool wanted);
   /// The sum of the gradients of all backward() calls since zero_grad(); undefined before the first. Leaves
   /// keep it, and results of operations for which keep_grad() was called.

@@ -95,8 +95,7 @@ decltype(auto) visit_dtype(Dtype dtype, F&& f) {
   fail<DtypeError>("dtype", "unknown element type ", int(dtype));
 }
 
-/// The same for the types that the arithmetic of this build is compiled for: f32 and f64. Throws DtypeError
-/// for the others.
+/// The same for the types that arithmetic is compiled for: f32, f64 and bf16. Throws DtypeError for the others.
 template <class F>
 decltype(auto) visit_float(Dtype dtype, F&& f) {
   switch (dtype) {
@@ -104,8 +103,10 @@ decltype(auto) visit_float(Dtype dtype, F&& f) {
       return std::forward<F>(f).template operator()<float>();
     case Dtype::f64:
       return std::forward<F>(f).template operator()<double>();
+    case Dtype::bf16:
+      return std::forward<F>(f).template operator()<bf16>();
     default:
-      fail<DtypeError>("dtype", "arithmetic wants f32 or f64, not ", dtype_name(dtype));
+      fail<DtypeError>("dtype", "arithmetic wants f32, f64 or bf16, not ", dtype_name(dtype));
   }
 }
 

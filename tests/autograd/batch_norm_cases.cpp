@@ -57,8 +57,9 @@ OpCase row(const char* name, const Shape& x, const BatchNormOptions& options) {
           .inputs = {{"x", x}, {"gamma", channels, Draw::away_from_0}, {"beta", channels}},
           .call =
               [options](const auto& in) {
-                Tensor mean = running_mean_of(in[0].dim(3), in[0].dtype()).to(in[0].device());
-                Tensor var = running_var_of(in[0].dim(3), in[0].dtype()).to(in[0].device());
+                const Dtype dtype = accumulator_dtype(in[0].dtype());
+                Tensor mean = running_mean_of(in[0].dim(3), dtype).to(in[0].device());
+                Tensor var = running_var_of(in[0].dim(3), dtype).to(in[0].device());
                 return batch_norm(in[0], in[1], in[2], mean, var, options);
               },
           .reference = [options](const auto& in) { return normalised(in, options); }};

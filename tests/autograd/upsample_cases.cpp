@@ -75,7 +75,8 @@ OpCase row(const char* name, const Shape& logits, const Way& way) {
                                             .align_corners = way.align_corners};
                 if (!way.weights.empty())
                   options.loss.class_weights = Tensor::from({std::int64_t(way.weights.size())}, way.weights);
-                return upsample_cross_entropy(in[0], Tensor::from(pixels, labels).to(way.labels), options);
+                return upsample_cross_entropy(
+                    in[0], Tensor::from(pixels, labels).to(way.labels).to(in[0].device()), options);
               },
           .reference = [way](const auto& in) { return mean_loss(in[0], way); }};
 }
