@@ -108,6 +108,20 @@ struct Conv2dBackwardInput {
   }
 };
 
+/// Outputs first..first+count-1 of an axis read pixel o*stride - before + tap*rate inside of the map.
+template <class Int>
+struct LiveOutputs {
+  Int first, count;
+};
+template <class Int>
+ATROUS_HD constexpr LiveOutputs<Int> live_outputs(Int out, Int in, Int before, Int tap, Int rate,
+                                                  Int stride) {
+  const Int start = tap * rate - before;
+  const Int first = start < 0 ? (-start + stride - 1) / stride : 0;
+  const Int inside = start < in ? (in - 1 - start) / stride + 1 : 0, end = inside < out ? inside : out;
+  return {first, end > first ? end - first : 0};
+}
+
 /// Elements k in [begin, end) of row `row` = (r * window_w + s) * in_channels + c of dweight.
 template <class T, int kAtOnce = kRowPiece>
 struct Conv2dBackwardWeight {
@@ -124,16 +138,22 @@ struct Conv2dBackwardWeight {
   ATROUS_HD void piece(std::int64_t row, std::int64_t k, int count) const {
     const std::int64_t c = row % d.in_channels, s = row / d.in_channels % d.window_w,
                        r = row / d.in_channels / d.window_w;
+    const auto columns = live_outputs(d.out_w, d.in_w, d.padding.left, s, d.rate.w, d.stride.w);
+    const std::int64_t first_h = r * d.rate.h - d.padding.top;
+    const std::int64_t first_w = columns.first * d.stride.w + s * d.rate.w - d.padding.left;
+    const std::int64_t step = d.stride.w * d.in_channels;
     A sums[kAtOnce] = {};
     for (std::int64_t n = 0; n < d.batch; ++n)
       for (std::int64_t oh = 0; oh < d.out_h; ++oh) {
-        const std::int64_t h = oh * d.stride.h + r * d.rate.h - d.padding.top;
+        const std::int64_t h = oh * d.stride.h + first_h;
         if (h < 0 || h >= d.in_h) continue;
-        for (std::int64_t ow = 0; ow < d.out_w; ++ow) {
-          const std::int64_t w = ow * d.stride.w + s * d.rate.w - d.padding.left;
-          if (w < 0 || w >= d.in_w) continue;
-          const A value = A(x[((n * d.in_h + h) * d.in_w + w) * d.in_channels + c]);
-          const T* from = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.out_channels + k;
+        const T* in = x.data() + ((n * d.in_h + h) * d.in_w + first_w) * d.in_channels + c;
+        const T* from = dy.data() + ((n * d.out_h + oh) * d.out_w + columns.first) * d.out_channels + k;
+#ifdef __CUDACC__
+#pragma unroll 1  // unrolled, it spills on sm_80
+#endif
+        for (std::int64_t j = 0; j < columns.count; ++j, in += step, from += d.out_channels) {
+          const A value = A(*in);
           for (int i = 0; i < count; ++i) sums[i] += value * A(from[i]);
         }
       }

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/conv2d/conv2d_body.h"
 
 // The weight gradient on CUDA as a matrix product, host side: weight_gemm.cuh is the kernel.
 //
@@ -12,20 +12,6 @@
 // order. The cut follows from the sizes alone.
 
 namespace atrous::kernels {
-
-/// Outputs first..first+count-1 of an axis read pixel o*stride - before + tap*rate inside of the map.
-template <class Int>
-struct LiveOutputs {
-  Int first, count;
-};
-template <class Int>
-ATROUS_HD constexpr LiveOutputs<Int> live_outputs(Int out, Int in, Int before, Int tap, Int rate,
-                                                  Int stride) {
-  const Int start = tap * rate - before;
-  const Int first = start < 0 ? (-start + stride - 1) / stride : 0;
-  const Int inside = start < in ? (in - 1 - start) / stride + 1 : 0, end = inside < out ? inside : out;
-  return {first, end > first ? end - first : 0};
-}
 
 struct WeightGemmPlan {
   bool by_tap;  ///< a product for each tap; else (few channels) one whose rows are taps times channels
