@@ -35,7 +35,8 @@ Conv2dDims conv2d_dims(const Variable& x, const Variable& weight, const Variable
                                                   .window_w = weight.dim(1),
                                                   .stride = o.stride,
                                                   .padding = o.padding,
-                                                  .rate = o.rate});
+                                                  .rate = o.rate,
+                                                  .allow_tf32 = o.allow_tf32});
   ATROUS_CHECK(ShapeError, d.out_h > 0 && d.out_w > 0, name, "window ", PerAxis(d.window_h, d.window_w),
                " at rate ", o.rate, " with padding ", o.padding, " leaves no output pixel: x ", x.shape());
   return d;

@@ -52,7 +52,8 @@ Conv2dDims checked_dims(const Variable& x, const Variable& weight, const Variabl
                .window_w = weight.dim(1),
                .stride = o.stride,
                .padding = p,
-               .rate = o.rate};
+               .rate = o.rate,
+               .allow_tf32 = o.allow_tf32};
   ATROUS_CHECK(ShapeError, d.in_h > 0 && d.in_w > 0, name, "padding ", p, " leaves no output pixel of x ",
                x.shape(), " and weight ", weight.shape());
   // What keeps out_* the window positions of in_* when the output padding holds another stride.

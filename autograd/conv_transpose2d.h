@@ -14,6 +14,7 @@ struct ConvTranspose2dOptions {
   Padding padding = 0;
   PerAxis output_padding = 0;
   PerAxis rate = 1;
+  bool allow_tf32 = false;  ///< as in Conv2dOptions
 };
 
 /// Every input pixel adds its window of weights to the output, windows `stride` output pixels apart: the

@@ -12,7 +12,8 @@
 
 // Whole networks: model/<name>h513w513k21b1t2 is one forward pass to full-size logits in evaluation mode,
 // without a record; train/<name>h257w257k21b4t2 one step: forward, upsampling, cross entropy, backward, SGD.
-// Peers: bench/peer_torch.py.
+// On CUDA, without a number of threads: model/<name>h513w513k21b1/cuda/f32, timed by the host's clock from
+// start to the device's end, as a user waits for it. Peers: bench/peer_torch.py.
 
 namespace atrous::bench {
 namespace {
@@ -22,6 +23,11 @@ struct Network {
   std::int64_t size, classes, batch;
 };
 
+struct Place {
+  Device device;
+  int team;  // threads
+};
+
 Tensor random_image(const Network& n) {
   Random random(1);
   Tensor x = Tensor::empty({n.batch, n.size, n.size, 3});
@@ -29,79 +35,104 @@ Tensor random_image(const Network& n) {
   return x;
 }
 
-std::unique_ptr<models::Model> make(const Network& n) {
-  return models::make(n.model, {.classes = n.classes});
+std::unique_ptr<models::Model> make(const Network& n, const Place& place) {
+  set_threads(place.team);
+  check_usable(place.device);
+  auto model = models::make(n.model, {.classes = n.classes});
+  model->to(place.device);
+  return model;
 }
 
 Variable full_size(models::Model& model, const Variable& x) {
   return resize_bilinear(model.forward(x), {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
 }
 
-void finish(benchmark::State& state) {
-  state.counters["peak_MB"] = double(memory_stats().peak) / 1e6;
-  trim_memory();
+// Runs once to warm up, then for the clock; says what memory it took.
+template <class Step>
+void run(benchmark::State& state, Device device, const Step& step) {
+  reset_memory_peak(device);
+  step();
+  synchronize(device);
+  for (auto _ : state) {
+    step();
+    synchronize(device);
+  }
+  state.counters["peak_MB"] = double(memory_stats(device).peak) / 1e6;
+  trim_memory(device);
 }
 
-void forward(benchmark::State& state, const Network& n, int team) {
-  set_threads(team);
-  const auto model = make(n);
+void forward(benchmark::State& state, const Network& n, const Place& place) {
+  const auto model = make(n, place);
   model->eval();
   const NoGrad no_grad;
-  const Variable x(random_image(n));
-  reset_memory_peak();
-  for (auto _ : state) benchmark::DoNotOptimize(full_size(*model, x).value().data());
-  finish(state);
+  const Variable x(random_image(n).to(place.device));
+  run(state, place.device, [&] { benchmark::DoNotOptimize(full_size(*model, x).value().data()); });
 }
 
-void train(benchmark::State& state, const Network& n, int team) {
-  set_threads(team);
-  const auto model = make(n);
+void train(benchmark::State& state, const Network& n, const Place& place) {
+  const auto model = make(n, place);
   layers::Sgd sgd(model->named_parameters(), {.lr = 0.001, .momentum = 0.9, .weight_decay = 4e-5});
-  const Variable x(random_image(n));
+  const Variable x(random_image(n).to(place.device));
   Tensor labels = Tensor::empty({n.batch, n.size, n.size}, Dtype::u8);
   Random random(2);
   for (std::uint8_t& v : labels.span<std::uint8_t>()) v = std::uint8_t(random.below(n.classes));
-  reset_memory_peak();
-  for (auto _ : state) {
+  labels = labels.to(place.device);
+  run(state, place.device, [&] {
     const Variable loss = softmax_cross_entropy(full_size(*model, x), labels);
     loss.backward();
     sgd.step();
     model->zero_grad();
     benchmark::DoNotOptimize(loss.item());
-  }
-  finish(state);
+  });
 }
 
-using Body = void (*)(benchmark::State&, const Network&, int);
+using Body = void (*)(benchmark::State&, const Network&, const Place&);
 
-void add(const std::string& kind, const Network& n, Body body) {
-  for (const int team : {1, 2}) {
-    const std::string side = std::to_string(n.size);
-    const std::string name = kind + "/" + n.model + "h" + side + "w" + side + "k" +
-                             std::to_string(n.classes) + "b" + std::to_string(n.batch) + "t" +
-                             std::to_string(team);
-    benchmark::RegisterBenchmark(name.c_str(),
-                                 [=](benchmark::State& state) {
-                                   try {
-                                     body(state, n, team);
-                                   } catch (const std::exception& error) {
-                                     state.SkipWithError(error.what());
-                                   }
-                                 })
-        ->Unit(benchmark::kMillisecond)
-        ->UseRealTime();
-  }
+void add(const std::string& name, const Network& n, const Place& place, Body body) {
+  benchmark::RegisterBenchmark(name.c_str(),
+                               [=](benchmark::State& state) {
+                                 try {
+                                   body(state, n, place);
+                                 } catch (const std::exception& error) {
+                                   state.SkipWithError(error.what());
+                                 }
+                               })
+      ->Unit(benchmark::kMillisecond)
+      ->UseRealTime();
 }
+
+std::string row(const std::string& kind, const Network& n) {
+  const std::string side = std::to_string(n.size);
+  return kind + "/" + n.model + "h" + side + "w" + side + "k" + std::to_string(n.classes) + "b" +
+         std::to_string(n.batch);
+}
+
+void add_cpu(const std::string& kind, const Network& n, Body body) {
+  for (const int team : {1, 2}) add(row(kind, n) + "t" + std::to_string(team), n, {kCpu, team}, body);
+}
+void add_cuda(const std::string& kind, const Network& n, Body body) {
+  add(row(kind, n) + "/cuda/f32", n, {{DeviceType::cuda, 0}, processors()}, body);
+}
+
+constexpr const char* kModels[] = {"deeplab_v3plus_mobilenet_v2", "deeplab_v3_mobilenet_v2",
+                                   "deeplab_v3plus_resnet50", "deeplab_v3_resnet50"};
 
 }  // namespace
 
-void register_models() {
-  for (const char* model : {"deeplab_v3plus_mobilenet_v2", "deeplab_v3_mobilenet_v2",
-                            "deeplab_v3plus_resnet50", "deeplab_v3_resnet50"}) {
-    add("model", {model, 513, 21, 1}, forward);
-    add("train", {model, 257, 21, 4}, train);
+void register_models(const Devices& devices) {
+  if (devices.cpu) {
+    for (const char* model : kModels) {
+      add_cpu("model", {model, 513, 21, 1}, forward);
+      add_cpu("train", {model, 257, 21, 4}, train);
+    }
+    add_cpu("train", {"deeplab_v3plus_mobilenet_v2", 241, 11, 4}, train);
   }
-  add("train", {"deeplab_v3plus_mobilenet_v2", 241, 11, 4}, train);
+  if (devices.cuda)
+    for (const char* model : kModels) {
+      for (const std::int64_t batch : {1, 8}) add_cuda("model", {model, 513, 21, batch}, forward);
+      add_cuda("train", {model, 257, 21, 4}, train);
+      add_cuda("train", {model, 513, 21, 8}, train);
+    }
 }
 
 }  // namespace atrous::bench

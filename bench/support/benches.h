@@ -1,10 +1,23 @@
 #pragma once
 
+#include "atrous/core/parallel.h"
+
 // Each file of rows registers them here; main calls all.
 
 namespace atrous::bench {
 
-void register_layers();
-void register_models();
+/// The devices whose rows are wanted.
+struct Devices {
+  bool cpu = true, cuda = false;
+};
+
+/// Threads that the process started with. Rows on the CPU set numbers of their own.
+inline int processors() {
+  static const int all = threads();
+  return all;
+}
+
+void register_layers(const Devices& devices);
+void register_models(const Devices& devices);
 
 }  // namespace atrous::bench

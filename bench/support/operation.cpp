@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
+#include <memory>
 
 #include "atrous/autograd/batch_norm.h"
 #include "atrous/autograd/conv2d.h"
@@ -12,19 +14,33 @@
 #include "atrous/autograd/resize.h"
 #include "atrous/autograd/separable_conv2d.h"
 #include "atrous/autograd/softmax.h"
+#include "atrous/autograd/upsample.h"
 #include "atrous/core/error.h"
+#include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
 
 namespace atrous::bench {
-namespace {
 
 using I = std::int64_t;
 
-Variable random_leaf(const Shape& shape, std::uint64_t stream) {
-  Random random(2026, stream);
+// On all threads: some of these hold half a thousand million numbers.
+Tensor random_tensor(const Shape& shape, std::uint64_t stream) {
   Tensor t = Tensor::empty(shape);
-  for (float& v : t.span<float>()) v = float(random.uniform(-1, 1));
-  return Variable(t, true);
+  const Span<float> v = t.span<float>();
+  parallel_for((v.size() + 3) / 4, 1 << 14, [&](I begin, I end) {
+    for (I block = begin; block < end; ++block) {
+      const auto words = philox(2026, stream, std::uint64_t(block));
+      for (I i = 4 * block; i < std::min(4 * block + 4, v.size()); ++i)
+        v[i] = 2 * uniform_from_bits(words[std::size_t(i % 4)]) - 1;
+    }
+  });
+  return t;
+}
+
+namespace {
+
+Variable random_leaf(const Shape& shape, std::uint64_t stream) {
+  return Variable(random_tensor(shape, stream), true);
 }
 
 Tensor random_labels(const Shape& shape, I classes) {
@@ -59,6 +75,8 @@ Index split(I i, I height, I width, I channels) {
 Operation convolution(const Layer& l, I batch) {
   const I pad = l.rate * (l.taps - 1) / 2;
   const Conv2dOptions options{.stride = l.stride, .padding = pad, .rate = l.rate};
+  Conv2dOptions options_tf32 = options;
+  options_tf32.allow_tf32 = true;
   const I out_h = (l.h + 2 * pad - l.rate * (l.taps - 1) - 1) / l.stride + 1;
   const I out_w = (l.w + 2 * pad - l.rate * (l.taps - 1) - 1) / l.stride + 1;
   const double pixels = double(batch * out_h * out_w);
@@ -79,6 +97,7 @@ Operation convolution(const Layer& l, I batch) {
   if (l.kind == Kind::conv) {
     op.inputs.push_back(random_leaf({l.taps, l.taps, l.channels, l.filters}, 2));
     op.call = [=](const auto& in) { return conv2d(in[0], in[1], {}, options); };
+    op.call_tf32 = [=](const auto& in) { return conv2d(in[0], in[1], {}, options_tf32); };
     op.flops = 2 * pixels * double(l.taps * l.taps * l.channels * l.filters);
     op.reference = [=, w = values(op.inputs[1])](I i) {
       const auto [n, oh, ow, k] = split(i, out_h, out_w, l.filters);
@@ -98,6 +117,7 @@ Operation convolution(const Layer& l, I batch) {
     } else {
       op.inputs.push_back(random_leaf({1, 1, l.channels, l.filters}, 3));
       op.call = [=](const auto& in) { return separable_conv2d(in[0], in[1], in[2], {}, options); };
+      op.call_tf32 = [=](const auto& in) { return separable_conv2d(in[0], in[1], in[2], {}, options_tf32); };
       op.flops += 2 * pixels * double(l.channels * l.filters);
       op.reference = [=, w = values(op.inputs[1]), p = values(op.inputs[2])](I i) {
         const auto [n, oh, ow, k] = split(i, out_h, out_w, l.filters);
@@ -118,9 +138,13 @@ Operation transposed(const Layer& l, I batch) {
   Operation op;
   op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1),
                random_leaf({l.taps, l.taps, l.filters, l.channels}, 2)};
-  op.call = [=](const auto& in) {
-    return conv_transpose2d(in[0], in[1], {}, {.stride = l.stride, .padding = pad});
+  const auto call = [=](bool tf32) {
+    return [=](const auto& in) {
+      return conv_transpose2d(in[0], in[1], {}, {.stride = l.stride, .padding = pad, .allow_tf32 = tf32});
+    };
   };
+  op.call = call(false);
+  op.call_tf32 = call(true);
   op.flops = 2 * double(batch * l.h * l.w) * double(l.taps * l.taps * l.channels * l.filters);
   op.bytes = 4 * double(batch * out_h * out_w * l.filters);
   const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
@@ -140,6 +164,18 @@ Operation transposed(const Layer& l, I batch) {
   return op;
 }
 
+// Element (n, oh, ow, c) of x resized to side x side pixels, corners upon corners.
+double interpolate(const Image& x, I side, const Index& at) {
+  const double y = double(at.h) * double(x.height - 1) / double(side - 1),
+               z = double(at.w) * double(x.width - 1) / double(side - 1);
+  const I top = std::min(I(y), x.height - 2), left = std::min(I(z), x.width - 2);
+  const double down = y - double(top), right = z - double(left);
+  const auto row = [&](I h) {
+    return (1 - right) * x.at(at.n, h, left, at.c) + right * x.at(at.n, h, left + 1, at.c);
+  };
+  return (1 - down) * row(top) + down * row(top + 1);
+}
+
 Operation bilinear(const Layer& l, I batch) {
   const I side = l.stride;
   Operation op;
@@ -150,15 +186,7 @@ Operation bilinear(const Layer& l, I batch) {
   op.flops = 6 * double(batch * side * side * l.channels);
   op.bytes = 4 * double(batch * side * side * l.channels);
   const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
-  op.reference = [=](I i) {
-    const auto [n, oh, ow, c] = split(i, side, side, l.channels);
-    const double y = double(oh) * double(l.h - 1) / double(side - 1),
-                 z = double(ow) * double(l.w - 1) / double(side - 1);
-    const I top = std::min(I(y), l.h - 2), left = std::min(I(z), l.w - 2);
-    const double down = y - double(top), right = z - double(left);
-    return (1 - down) * ((1 - right) * x.at(n, top, left, c) + right * x.at(n, top, left + 1, c)) +
-           down * ((1 - right) * x.at(n, top + 1, left, c) + right * x.at(n, top + 1, left + 1, c));
-  };
+  op.reference = [=](I i) { return interpolate(x, side, split(i, side, side, l.channels)); };
   return op;
 }
 
@@ -166,9 +194,15 @@ Operation normalisation(const Layer& l, I batch) {
   Operation op;
   op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1), random_leaf({l.channels}, 2),
                random_leaf({l.channels}, 3)};
+  // The running averages of each device and type stay from call to call, as a layer's do.
+  const auto running = std::make_shared<std::map<std::pair<bool, Dtype>, std::pair<Tensor, Tensor>>>();
   op.call = [=](const auto& in) {
-    Tensor mean = Tensor::zeros({l.channels}, in[0].dtype()),
-           var = Tensor::full({l.channels}, 1, in[0].dtype());
+    const Dtype dtype = accumulator_dtype(in[0].dtype());
+    auto& [mean, var] = (*running)[{in[0].device().is_cpu(), dtype}];
+    if (!mean.defined()) {
+      mean = Tensor::zeros({l.channels}, dtype, in[0].device());
+      var = Tensor::full({l.channels}, 1, dtype, in[0].device());
+    }
     return batch_norm(in[0], in[1], in[2], mean, var,
                       {.mode = BatchNormMode::training, .epsilon = 1e-5, .decay = 0.9});
   };
@@ -188,26 +222,62 @@ Operation normalisation(const Layer& l, I batch) {
   return op;
 }
 
+// The labels in the place of the logits, copied there once.
+std::function<const Tensor&(const Variable&)> labels_beside(const Tensor& labels) {
+  const auto on_device = std::make_shared<Tensor>();
+  return [=](const Variable& logits) -> const Tensor& {
+    if (logits.device().is_cpu()) return labels;
+    if (!on_device->defined()) *on_device = labels.to(logits.device());
+    return *on_device;
+  };
+}
+
+// The mean over the labelled pixels of log(sum of exp) less the logit of the label.
+double mean_loss(const Tensor& labels, I classes, const std::function<double(I pixel, I c)>& logit) {
+  const Span<const std::uint8_t> label = labels.span<std::uint8_t>();
+  double sum = 0;
+  I valid = 0;
+  for (I p = 0; p < label.size(); ++p) {
+    if (label[p] == 255) continue;
+    double total = 0;
+    for (I c = 0; c < classes; ++c) total += std::exp(logit(p, c));
+    sum += std::log(total) - logit(p, label[p]);
+    ++valid;
+  }
+  return sum / double(valid);
+}
+
 Operation cross_entropy(const Layer& l, I batch) {
   Operation op;
   op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
   const Tensor labels = random_labels({batch, l.h, l.w}, l.channels);
-  op.call = [=](const auto& in) { return softmax_cross_entropy(in[0], labels, {.ignore_label = 255}); };
+  op.call = [beside = labels_beside(labels)](const auto& in) {
+    return softmax_cross_entropy(in[0], beside(in[0]), {.ignore_label = 255});
+  };
   const I pixels = batch * l.h * l.w;
   op.flops = 10 * double(pixels * l.channels);
   op.bytes = double(pixels);  // the labels; the logits are added below, and the loss is one number
   op.reference = [=, x = values(op.inputs[0])](I) {
-    const Span<const std::uint8_t> label = std::as_const(labels).span<std::uint8_t>();
-    double sum = 0;
-    I valid = 0;
-    for (I p = 0; p < pixels; ++p) {
-      if (label[p] == 255) continue;
-      double total = 0;
-      for (I c = 0; c < l.channels; ++c) total += std::exp(double(x[p * l.channels + c]));
-      sum += std::log(total) - x[p * l.channels + label[p]];
-      ++valid;
-    }
-    return sum / double(valid);
+    return mean_loss(labels, l.channels, [&](I p, I c) { return double(x[p * l.channels + c]); });
+  };
+  return op;
+}
+
+Operation upsample_loss(const Layer& l, I batch) {
+  const I side = l.stride, pixels = batch * side * side;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  const Tensor labels = random_labels({batch, side, side}, l.channels);
+  op.call = [beside = labels_beside(labels)](const auto& in) {
+    return upsample_cross_entropy(in[0], beside(in[0]), {.loss = {.ignore_label = 255}});
+  };
+  op.flops = 16 * double(pixels * l.channels);
+  op.bytes = double(pixels);
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+  op.reference = [=](I) {
+    return mean_loss(labels, l.channels, [&](I p, I c) {
+      return interpolate(x, side, {p / (side * side), p / side % side, p % side, c});
+    });
   };
   return op;
 }
@@ -248,10 +318,13 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
         return normalisation(layer, batch);
       case Kind::cross_entropy:
         return cross_entropy(layer, batch);
+      case Kind::upsample_loss:
+        return upsample_loss(layer, batch);
     }
     fail<ValueError>("bench", "unknown kind of layer");
   }();
-  op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::cross_entropy;
+  op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::cross_entropy &&
+              layer.kind != Kind::upsample_loss;
   for (const Variable& v : op.inputs) op.bytes += bytes_of(v);
   return op;
 }

@@ -9,7 +9,16 @@
 
 namespace atrous::bench {
 
-enum class Kind { conv, depthwise, separable, transposed, bilinear, batch_norm, cross_entropy };
+enum class Kind {
+  conv,
+  depthwise,
+  separable,
+  transposed,
+  bilinear,
+  batch_norm,
+  cross_entropy,
+  upsample_loss
+};
 
 struct Layer {
   const char* key;
@@ -18,7 +27,7 @@ struct Layer {
   std::int64_t channels;      // of the input; classes for cross entropy
   std::int64_t filters;       // output channels
   std::int64_t taps;          // side of the window
-  std::int64_t stride, rate;  // for bilinear, `stride` is the side of the output
+  std::int64_t stride, rate;  // for bilinear and the upsampled loss, `stride` is the side of the output
   const char* place;
 };
 
@@ -41,10 +50,17 @@ inline const std::vector<Layer>& layers() {
       {"conv3x3/h65w65c512k512r4", Kind::conv, 65, 65, 512, 512, 3, 1, 4, "ResNet block 4"},
       {"conv3x3/h41w41c512k1024r12", Kind::conv, 41, 41, 512, 1024, 3, 1, 12, "DeepLab-LargeFOV fc6"},
       {"conv3x3/h129w129c304k256r1", Kind::conv, 129, 129, 304, 256, 3, 1, 1, "v3+ decoder"},
+      {"conv3x3/h129w129c256k256r1", Kind::conv, 129, 129, 256, 256, 3, 1, 1, "v3+ decoder, second"},
+      {"conv3x3/h33w33c512k512r2", Kind::conv, 33, 33, 512, 512, 3, 1, 2, "ResNet block 4, output stride 16"},
       {"conv1x1/h33w33c2048k256", Kind::conv, 33, 33, 2048, 256, 1, 1, 1, "ASPP 1x1"},
       {"conv1x1/h129w129c256k48", Kind::conv, 129, 129, 256, 48, 1, 1, 1, "v3+ low-level projection"},
       {"conv1x1/h65w65c728k728", Kind::conv, 65, 65, 728, 728, 1, 1, 1, "Xception middle flow"},
+      {"conv1x1/h129w129c256k256", Kind::conv, 129, 129, 256, 256, 1, 1, 1,
+       "separable decoder, pointwise half"},
       {"dw3x3/h129w129c256r1", Kind::depthwise, 129, 129, 256, 256, 3, 1, 1, "separable decoder"},
+      {"dw3x3/h257w257c128r1", Kind::depthwise, 257, 257, 128, 128, 3, 1, 1, "Xception entry flow"},
+      {"dw3x3/h33w33c728r1", Kind::depthwise, 33, 33, 728, 728, 3, 1, 1,
+       "Xception middle flow, output stride 16"},
       {"dw3x3/h65w65c728r1", Kind::depthwise, 65, 65, 728, 728, 3, 1, 1, "Xception middle flow"},
       {"dw3x3/h65w65c728r2", Kind::depthwise, 65, 65, 728, 728, 3, 1, 2,
        "Xception middle flow, output stride 8"},
@@ -72,7 +88,10 @@ inline const std::vector<Layer>& layers() {
       {"bilinear/h33w33c256o129", Kind::bilinear, 33, 33, 256, 256, 1, 129, 1, "ASPP to the decoder"},
       {"bn/h65w65c256", Kind::batch_norm, 65, 65, 256, 256, 1, 1, 1, "ASPP at output stride 8"},
       {"bn/h129w129c256", Kind::batch_norm, 129, 129, 256, 256, 1, 1, 1, "decoder"},
+      {"bn/h33w33c2048", Kind::batch_norm, 33, 33, 2048, 2048, 1, 1, 1, "ResNet block 4, output stride 16"},
       {"xent/h513w513c21", Kind::cross_entropy, 513, 513, 21, 21, 1, 1, 1, "VOC loss at full size"},
+      {"upxent/h129w129c21o513", Kind::upsample_loss, 129, 129, 21, 21, 1, 513, 1,
+       "the same loss from coarse logits"},
   };
   return all;
 }

@@ -3,8 +3,8 @@
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 
-// Batch norm with what networks put behind it: the addition of a residual and an activation. One pass where the
-// kernels of batch_norm.h, elementwise.h and an addition take three.
+// Batch norm with what networks put behind it: the addition of a residual and an activation. One pass where
+// the kernels of batch_norm.h, elementwise.h and an addition take three.
 
 namespace atrous::kernels {
 
@@ -23,7 +23,7 @@ ATROUS_KERNEL(batch_norm_activation_forward, const BatchNormDims& dims, Activati
 
 /// Its gradients. With g = dy where the activation passes y, else 0: dresidual = g, and dx, dgamma and dbeta
 /// are what batch_norm_backward_training makes of g or, not training, batch_norm_backward_frozen.
-///   y          of the forward kernel; may be empty if it had no residual: then what was passed is found from x
+///   y          what the forward kernel made; may be empty if there was no residual
 ///   dx         overwritten
 ///   dresidual  overwritten; may be empty if it is not wanted
 ATROUS_KERNEL(batch_norm_activation_backward, const BatchNormDims& dims, Activation activation, bool training,

@@ -14,8 +14,8 @@
 namespace atrous::kernels::cuda {
 namespace {
 
-/// An activation as two bounds: what is not above the lower one, or not below the upper one, is cut. NaN for a
-/// bound that is not there: nothing compares with it. A NaN is passed.
+/// An activation as two bounds: what is not above the lower one, or not below the upper one, is cut. NaN for
+/// a bound that is not there: nothing compares with it. A NaN is passed.
 template <class A>
 struct Bounds {
   A low, high;
@@ -123,8 +123,9 @@ void backward(Stream stream, const BatchNormDims& dims, Activation activation, b
   using A = Accumulator<T>;
   const std::int64_t channels = dims.channels;
   const Passing<T, ReadsY> passing{Bounds<A>(activation)};
-  // Six arrays: the forward pass's center, scale and shift are the last three. The gradient's center, a, b and
-  // constant become the first four: the constant takes the place of the forward center, which only the sums read.
+  // Six arrays: the forward pass's center, scale and shift are the last three. The gradient's center, a, b
+  // and constant become the first four: the constant takes the place of the forward center, which only the
+  // sums read.
   const Span<A> forward = coefficients.part(3 * channels, 3 * channels);
   PassingSums<T, ReadsY> rule{{x.data(), dy.data()}, passing, {}};
   for (int i = 0; i < 3; ++i) rule.constants[i] = forward.data() + i * channels;
@@ -134,7 +135,8 @@ void backward(Stream stream, const BatchNormDims& dims, Activation activation, b
   const bool wide = aligned<T>(x.data(), dy.data(), y.data());
   const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
                                               sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
-  strip_sums<T>(stream, dims.pixels, channels, wide, rule, sums.data(), PassingFinish<T>{body, sum_dy, sum_dyx});
+  strip_sums<T>(stream, dims.pixels, channels, wide, rule, sums.data(),
+                PassingFinish<T>{body, sum_dy, sum_dyx});
   const auto map = [&]<bool Residual>() {
     PassingGradient<T, ReadsY, Residual> m{{x.data(), dy.data()}, {dx.data()}, passing, {}};
     for (int i = 0; i < m.kConstants; ++i) m.constants[i] = coefficients.data() + i * channels;

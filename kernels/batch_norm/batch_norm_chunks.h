@@ -4,8 +4,8 @@
 
 #include "atrous/core/dtype.h"
 
-// What is done to one chunk of pixels, plainly: for double and bf16, and to compare the vector code with. All arrays
-// over channels have `channels` elements.
+// What is done to one chunk of pixels, plainly: for double and bf16, and to compare the vector code with. All
+// arrays over channels have `channels` elements.
 
 namespace atrous::kernels::cpu {
 

@@ -94,8 +94,8 @@ ATROUS_INSTANTIATE(batch_norm_statistics);
 
 template <class T>
 void batch_norm_update_running(Stream, const BatchNormDims& dims, Span<const double> mean,
-                               Span<const double> var, double decay,
-                               Span<Accumulator<T>> running_mean, Span<Accumulator<T>> running_var) {
+                               Span<const double> var, double decay, Span<Accumulator<T>> running_mean,
+                               Span<Accumulator<T>> running_var) {
   const double unbiased = double(dims.pixels) / double(dims.pixels - 1);
   const auto next = [&](Accumulator<T> running, double batch) { return next_running(running, batch, decay); };
   for (std::int64_t c = 0; c < dims.channels; ++c)

@@ -55,7 +55,7 @@ template <class T>
 struct GradientSums {
   using A = Accumulator<T>;
   static constexpr int kInputs = 2, kConstants = 1, kSums = 2;
-  const T* in[2];  // x, dy
+  const T* in[2];              // x, dy
   const double* constants[1];  // mean: A(mean) is the center
   __device__ __forceinline__ void terms(const A (&v)[2], const A (&k)[1], A (&q)[2]) const {
     q[0] = v[1];
@@ -140,14 +140,16 @@ void batch_norm_statistics(Stream stream, const BatchNormDims& dims, Span<const 
   ChannelStrips s = ChannelStrips::of(dims.pixels, channels, V, each);
   if (V > 1 && aligned(x.data()) && s.ok()) {
     ATROUS_LAUNCH((strip_statistics_kernel<T, V>), dim3(unsigned(s.strips), unsigned(s.tiles)),
-                  unsigned(s.threads()), (statistics_shared_bytes<A, V>(s)), stream, s, x.data(), sums.data());
+                  unsigned(s.threads()), (statistics_shared_bytes<A, V>(s)), stream, s, x.data(),
+                  sums.data());
   } else {
     s = ChannelStrips::of(dims.pixels, channels, 1, each);
     ATROUS_LAUNCH((strip_statistics_kernel<T, 1>), dim3(unsigned(s.strips), unsigned(s.tiles)),
-                  unsigned(s.threads()), (statistics_shared_bytes<A, 1>(s)), stream, s, x.data(), sums.data());
+                  unsigned(s.threads()), (statistics_shared_bytes<A, 1>(s)), stream, s, x.data(),
+                  sums.data());
   }
-  ATROUS_LAUNCH(statistics_finish_kernel, finish_blocks(channels), unsigned(kFinishChannels * kFinishLanes), 0,
-                stream, dims.pixels, each, s.strips, channels, static_cast<const double*>(sums.data()),
+  ATROUS_LAUNCH(statistics_finish_kernel, finish_blocks(channels), unsigned(kFinishChannels * kFinishLanes),
+                0, stream, dims.pixels, each, s.strips, channels, static_cast<const double*>(sums.data()),
                 mean.data(), var.data());
 }
 ATROUS_INSTANTIATE(batch_norm_statistics);
@@ -156,8 +158,8 @@ template <class T>
 void batch_norm_update_running(Stream stream, const BatchNormDims& dims, Span<const double> mean,
                                Span<const double> var, double decay, Span<Accumulator<T>> running_mean,
                                Span<Accumulator<T>> running_var) {
-  ATROUS_LAUNCH((update_running_kernel<Accumulator<T>>), 1, kThreads, 0, stream, dims, mean.data(), var.data(),
-                decay, running_mean.data(), running_var.data());
+  ATROUS_LAUNCH((update_running_kernel<Accumulator<T>>), 1, kThreads, 0, stream, dims, mean.data(),
+                var.data(), decay, running_mean.data(), running_var.data());
 }
 ATROUS_INSTANTIATE(batch_norm_update_running);
 

@@ -8,9 +8,9 @@
 // larger than the deviation.
 //
 // A thread takes its first element as a shift and adds x - shift and its square in Accumulator<T>, at most
-// about 100 times (in double where V is 1). Whatever the mean is, these are numbers of the size of the deviations. A
-// block brings the sums of its threads to one shift a channel, in double; a second kernel merges the strips'
-// means and squares by Chan, Golub & LeVeque, 1982.
+// about 100 times (in double where V is 1). Whatever the mean is, these are numbers of the size of the
+// deviations. A block brings the sums of its threads to one shift a channel, in double; a second kernel
+// merges the strips' means and squares by Chan, Golub & LeVeque, 1982.
 
 namespace atrous::kernels::cuda {
 
@@ -40,7 +40,8 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
   constexpr int kRows = 4;
   ATROUS_DYN_SHARED(bytes);
   double* shared = reinterpret_cast<double*>(bytes);
-  A* shifts = reinterpret_cast<A*>(bytes + sizeof(double) * 2 * V * std::size_t(strip_pitch<V>(int(blockDim.x))));
+  A* shifts =
+      reinterpret_cast<A*>(bytes + sizeof(double) * 2 * V * std::size_t(strip_pitch<V>(int(blockDim.x))));
   const StripPart p = strip_part<V>(s);
   A shift[V];
   Total sum[V], square[V];

@@ -25,8 +25,8 @@ struct ElementwiseCall {
 
 inline constexpr int kElementwiseThreads = 256;
 
-// A thread owns one vector of V elements, from element `head` on, and one of the few elements before the first
-// and behind the last vector. Floor: bytes of x and y once each.
+// A thread owns one vector of V elements, from element `head` on, and one of the few elements before the
+// first and behind the last vector. Floor: bytes of x and y once each.
 template <class T, int Inputs, class F>
 __global__ void __launch_bounds__(kElementwiseThreads)
     elementwise_kernel(ElementwiseCall<T, Inputs, F> call, std::int64_t head, std::int64_t vectors,

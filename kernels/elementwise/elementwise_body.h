@@ -77,9 +77,7 @@ struct BinaryBody {
   Span<const T> a, b;
   Span<T> y;
   F f = {};
-  ATROUS_HD void operator()(std::int64_t i) const {
-    y[i] = T(f(Accumulator<T>(a[i]), Accumulator<T>(b[i])));
-  }
+  ATROUS_HD void operator()(std::int64_t i) const { y[i] = T(f(Accumulator<T>(a[i]), Accumulator<T>(b[i]))); }
 };
 
 template <class T>

@@ -95,8 +95,7 @@ void gemm<double>(Stream, const GemmDims& d, Span<const double> a, Span<const do
 
 // Plain loops, sums in float: the reference of the CUDA kernel.
 template <>
-void gemm<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b, Span<bf16>,
-                Span<bf16> c) {
+void gemm<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b, Span<bf16>, Span<bf16> c) {
   parallel_for(d.rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t j = 0; j < d.columns; ++j) {

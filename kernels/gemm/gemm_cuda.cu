@@ -69,8 +69,7 @@ void gemm(Stream stream, const GemmDims& d, Span<const T> a, Span<const T> b, Sp
   const std::uintptr_t end = begin + std::uintptr_t(workspace.size()) * sizeof(T);
   begin = (begin + 255) / 256 * 256;
   const std::size_t bytes = begin < end ? end - begin : 0;
-  const cublasHandle_t handle =
-      handle_for(stream, bytes ? reinterpret_cast<void*>(begin) : nullptr, bytes);
+  const cublasHandle_t handle = handle_for(stream, bytes ? reinterpret_cast<void*>(begin) : nullptr, bytes);
   const Accumulator<T> one = 1, zero = 0;
   ATROUS_CUBLAS_CHECK(
       "gemm", cublasGemmEx_64(handle, d.transpose_b ? CUBLAS_OP_T : CUBLAS_OP_N,

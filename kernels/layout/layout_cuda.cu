@@ -1,8 +1,8 @@
 #include "atrous/kernels/channels.cuh"
 #include "atrous/kernels/layout/layout.h"
 
-// A thread moves V neighbouring channels of one pixel: 16 bytes where every run of channels begins and ends at
-// a multiple of them, else one element. Floor: bytes read and written once each.
+// A thread moves V neighbouring channels of one pixel: 16 bytes where every run of channels begins and ends
+// at a multiple of them, else one element. Floor: bytes read and written once each.
 
 namespace atrous::kernels::cuda {
 namespace {

@@ -24,7 +24,7 @@ struct SgdRule {
 ///   weight -= learning_rate * velocity                     or, with nesterov,
 ///   weight -= learning_rate * (g + momentum * velocity)
 ///
-///   velocity  starts as zeros; may be empty if momentum is 0. Of Accumulator<T>: in bf16 it would stand still
+///   velocity  starts as zeros; may be empty if momentum is 0. In bf16 it would stand still
 ///
 /// Source: Sutskever et al., ICML 2013.
 ATROUS_KERNEL(sgd_step, const SgdRule& rule, Span<const T> gradient, Span<Accumulator<T>> velocity,

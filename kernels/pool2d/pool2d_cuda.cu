@@ -6,13 +6,14 @@
 #include "atrous/kernels/reduce/block_reduce.cuh"
 
 // A thread owns V channels of one pixel of the result and gathers what it needs: taps under a window, or the
-// windows over a pixel. Windows overlap, and neighbouring threads read the same pixels: the caches serve those.
-// Floor: bytes of x, y and taps once each.
+// windows over a pixel. Windows overlap, and neighbouring threads read the same pixels: the caches serve
+// those. Floor: bytes of x, y and taps once each.
 
 namespace atrous::kernels::cuda {
 namespace {
 
-// V taps, as they lie in memory. Element-wise where V is 1; else the vectors of T are aligned, and so are these.
+// V taps, as they lie in memory. Element-wise where V is 1; else the vectors of T are aligned, and so are
+// these.
 template <int V>
 __device__ __forceinline__ void store_taps(std::uint8_t* to, const int (&tap)[V]) {
   if constexpr (V == 1) {
@@ -36,8 +37,8 @@ __device__ __forceinline__ void store_taps(std::int32_t* to, const int (&tap)[V]
   } else {
     ATROUS_UNROLL
     for (int w = 0; w < V; w += 4)
-      store16(to + w, make_uint4(unsigned(tap[w]), unsigned(tap[w + 1]), unsigned(tap[w + 2]),
-                                 unsigned(tap[w + 3])));
+      store16(to + w,
+              make_uint4(unsigned(tap[w]), unsigned(tap[w + 1]), unsigned(tap[w + 2]), unsigned(tap[w + 3])));
   }
 }
 template <int V>
@@ -99,7 +100,8 @@ struct MaxForward {
     }
     for (std::int64_t r = window.rows.first; r < window.rows.end; ++r)
       for (std::int64_t s = window.cols.first; s < window.cols.end; ++s) {
-        const std::int64_t h = p.h * d.stride.h + r - d.padding.top, w = p.w * d.stride.w + s - d.padding.left;
+        const std::int64_t h = p.h * d.stride.h + r - d.padding.top,
+                           w = p.w * d.stride.w + s - d.padding.left;
         A v[V];
         load_channels<T, V>(x + ((p.n * d.in_h + h) * d.in_w + w) * d.channels + p.c, v);
         ATROUS_UNROLL
@@ -135,8 +137,8 @@ struct MaxBackward {
     const Place p = place_of<V>(i, d.in_h, d.in_w, d.channels);
     A sum[V] = {};
     each_window(d, p.h, p.w, [&](std::int64_t oh, std::int64_t ow) {
-      const int own = int((p.h + d.padding.top - oh * d.stride.h) * d.window.w + p.w + d.padding.left -
-                          ow * d.stride.w);
+      const int own =
+          int((p.h + d.padding.top - oh * d.stride.h) * d.window.w + p.w + d.padding.left - ow * d.stride.w);
       const std::int64_t from = ((p.n * d.out_h + oh) * d.out_w + ow) * d.channels + p.c;
       int tap[V];
       A v[V];
@@ -161,7 +163,8 @@ struct AvgForward {
     A sum[V] = {};
     for (std::int64_t r = window.rows.first; r < window.rows.end; ++r)
       for (std::int64_t s = window.cols.first; s < window.cols.end; ++s) {
-        const std::int64_t h = p.h * d.stride.h + r - d.padding.top, w = p.w * d.stride.w + s - d.padding.left;
+        const std::int64_t h = p.h * d.stride.h + r - d.padding.top,
+                           w = p.w * d.stride.w + s - d.padding.left;
         A v[V];
         load_channels<T, V>(x + ((p.n * d.in_h + h) * d.in_w + w) * d.channels + p.c, v);
         ATROUS_UNROLL
@@ -246,9 +249,10 @@ __global__ void __launch_bounds__(kMeanThreads)
   for (int k = 0; k < V; ++k) shared[k][t] = sum[k];
   __syncthreads();
   for (int half = layers / 2; half > 0; half /= 2) {
-    if (layer < half)
+    if (layer < half) {
       ATROUS_UNROLL
-    for (int k = 0; k < V; ++k) shared[k][t] += shared[k][t + half * columns];
+      for (int k = 0; k < V; ++k) shared[k][t] += shared[k][t + half * columns];
+    }
     __syncthreads();
   }
   if (layer > 0 || c >= channels) return;
@@ -303,15 +307,17 @@ ATROUS_INSTANTIATE(max_pool2d_backward);
 
 template <class T>
 void avg_pool2d_forward(Stream stream, const Pool2dDims& d, Span<const T> x, Span<T> y) {
-  for_each_vector<T>(stream, in_vectors<T>(d.channels, x.data(), y.data()), y.size(),
-                     [&]<int V>() { return AvgForward<T, V>{d, x.data(), y.data()}; });
+  for_each_vector<T>(stream, in_vectors<T>(d.channels, x.data(), y.data()), y.size(), [&]<int V>() {
+    return AvgForward<T, V>{d, x.data(), y.data()};
+  });
 }
 ATROUS_INSTANTIATE(avg_pool2d_forward);
 
 template <class T>
 void avg_pool2d_backward(Stream stream, const Pool2dDims& d, Span<const T> dy, Span<T> dx) {
-  for_each_vector<T>(stream, in_vectors<T>(d.channels, dy.data(), dx.data()), dx.size(),
-                     [&]<int V>() { return AvgBackward<T, V>{d, dy.data(), dx.data()}; });
+  for_each_vector<T>(stream, in_vectors<T>(d.channels, dy.data(), dx.data()), dx.size(), [&]<int V>() {
+    return AvgBackward<T, V>{d, dy.data(), dx.data()};
+  });
 }
 ATROUS_INSTANTIATE(avg_pool2d_backward);
 
@@ -327,13 +333,12 @@ void global_avg_pool2d_forward(Stream stream, std::int64_t batch, std::int64_t h
 ATROUS_INSTANTIATE(global_avg_pool2d_forward);
 
 template <class T>
-void global_avg_pool2d_backward(Stream stream, std::int64_t batch, std::int64_t pixels, std::int64_t channels,
+void global_avg_pool2d_backward(Stream stream, std::int64_t, std::int64_t pixels, std::int64_t channels,
                                 Span<const T> dy, Span<T> dx) {
-  for_each_vector<T>(stream, in_vectors<T>(channels, dy.data(), dx.data()), batch * pixels * channels,
-                     [&]<int V>() {
-                       return Spread<T, V>{pixels, channels, Accumulator<T>(1) / Accumulator<T>(pixels),
-                                           dy.data(), dx.data()};
-                     });
+  const auto share = Accumulator<T>(1) / Accumulator<T>(pixels);
+  for_each_vector<T>(stream, in_vectors<T>(channels, dy.data(), dx.data()), dx.size(), [&]<int V>() {
+    return Spread<T, V>{pixels, channels, share, dy.data(), dx.data()};
+  });
 }
 ATROUS_INSTANTIATE(global_avg_pool2d_backward);
 

@@ -27,8 +27,8 @@ struct Largest {
   }
 };
 
-/// join over each group of `lanes` neighbouring lanes (a power of two), in all of them: neighbours first, then
-/// pairs of them. Every lane of the warp takes part.
+/// join over each group of `lanes` neighbouring lanes (a power of two), in all of them: neighbours first,
+/// then pairs of them. Every lane of the warp takes part.
 template <class V, class Join>
 __device__ __forceinline__ V lanes_reduce(V value, int lanes, const Join& join) {
   for (int distance = 1; distance < lanes; distance *= 2)

@@ -11,8 +11,8 @@
 
 namespace atrous::kernels::cuda {
 
-/// Blocks of a multiprocessor at least: up to 128 registers a thread. Without it the assembler spills a few to
-/// have more.
+/// Blocks of a multiprocessor at least: up to 128 registers a thread. Without it the assembler spills a few
+/// to have more.
 inline constexpr int kStripBlocks = 2;
 
 /// What one thread of block (strip, tile) reads: `whole` vectors, `step` elements apart, and then `rest`
@@ -113,9 +113,10 @@ __device__ __forceinline__ void fold_strip(const ChannelStrips& s, const StripPa
                                            const Finish& finish) {
   const int t = int(threadIdx.x), pitch = strip_pitch<V>(int(blockDim.x));
   ATROUS_UNROLL
-  for (int j = 0; j < Sums; ++j)
+  for (int j = 0; j < Sums; ++j) {
     ATROUS_UNROLL
-  for (int e = 0; e < V; ++e) shared[(j * V + e) * pitch + t] = sums[j][e];
+    for (int e = 0; e < V; ++e) shared[(j * V + e) * pitch + t] = sums[j][e];
+  }
   __syncthreads();
   for (int half = s.layers / 2; half > 0; half /= 2) {
     if (p.layer < half)
@@ -129,8 +130,7 @@ __device__ __forceinline__ void fold_strip(const ChannelStrips& s, const StripPa
     for (int pixel = 0; pixel < s.row_pixels; ++pixel) {
       const int place = c + pixel * channels;
       ATROUS_UNROLL
-      for (int j = 0; j < Sums; ++j)
-        of_channel[j] += shared[(j * V + place % V) * pitch + place / V];
+      for (int j = 0; j < Sums; ++j) of_channel[j] += shared[(j * V + place % V) * pitch + place / V];
     }
     finish(base + c, of_channel);
   }
@@ -138,8 +138,8 @@ __device__ __forceinline__ void fold_strip(const ChannelStrips& s, const StripPa
 
 // Rule:  kInputs, kConstants, kSums; in[kInputs]; constants[kConstants], arrays over channels (none for 0);
 //        terms(v, k, q): what values v of one element add to the sums, k its channel's constants.
-// A thread adds its elements, at most about 100 a channel, in Accumulator<T> (in double where V is 1); all else
-// is in double. Floor: bytes of the inputs.
+// A thread adds its elements, at most about 100 a channel, in Accumulator<T> (in double where V is 1); all
+// else is in double. Floor: bytes of the inputs.
 //   sums  [strips, kSums, channels]
 template <class T, int V, class Rule>
 __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
@@ -164,9 +164,10 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
   for (; row + kRows <= p.whole; row += kRows) {
     Channels<T, V> raw[kRows][N];
     ATROUS_UNROLL
-    for (int r = 0; r < kRows; ++r, at += p.step)
+    for (int r = 0; r < kRows; ++r, at += p.step) {
       ATROUS_UNROLL
-    for (int i = 0; i < N; ++i) raw[r][i] = load_channels<T, V>(rule.in[i] + at);
+      for (int i = 0; i < N; ++i) raw[r][i] = load_channels<T, V>(rule.in[i] + at);
+    }
     ATROUS_UNROLL
     for (int r = 0; r < kRows; ++r) {
       A values[N][V];
@@ -203,9 +204,10 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
     }
   double of_thread[Q][V];
   ATROUS_UNROLL
-  for (int j = 0; j < Q; ++j)
+  for (int j = 0; j < Q; ++j) {
     ATROUS_UNROLL
-  for (int e = 0; e < V; ++e) of_thread[j][e] = double(total[j][e]);
+    for (int e = 0; e < V; ++e) of_thread[j][e] = double(total[j][e]);
+  }
   fold_strip<Q, V>(s, p, of_thread, reinterpret_cast<double*>(bytes),
                    [&](std::int64_t c, const double(&of_channel)[Q]) {
                      ATROUS_UNROLL
@@ -216,8 +218,8 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
 
 inline constexpr int kFinishChannels = 8, kFinishLanes = 32;
 
-// A block owns 8 channels, 32 threads each: thread l of a channel adds strips l, l + 32, ..., then the threads
-// are added in pairs and pairs of pairs. finish(c, totals) makes of them what is wanted.
+// A block owns 8 channels, 32 threads each: thread l of a channel adds strips l, l + 32, ..., then the
+// threads are added in pairs and pairs of pairs. finish(c, totals) makes of them what is wanted.
 template <int Sums, class Finish>
 __global__ void __launch_bounds__(kFinishChannels* kFinishLanes)
     strip_sums_finish_kernel(std::int64_t strips, std::int64_t channels, const double* sums, Finish finish) {
@@ -226,16 +228,18 @@ __global__ void __launch_bounds__(kFinishChannels* kFinishLanes)
   const std::int64_t c = std::int64_t(blockIdx.x) * kFinishChannels + t % kFinishChannels;
   double total[Sums] = {};
   if (c < channels)
-    for (std::int64_t q = lane; q < strips; q += kFinishLanes)
+    for (std::int64_t q = lane; q < strips; q += kFinishLanes) {
       ATROUS_UNROLL
-  for (int j = 0; j < Sums; ++j) total[j] += sums[(q * Sums + j) * channels + c];
+      for (int j = 0; j < Sums; ++j) total[j] += sums[(q * Sums + j) * channels + c];
+    }
   ATROUS_UNROLL
   for (int j = 0; j < Sums; ++j) shared[j][t] = total[j];
   __syncthreads();
   for (int half = kFinishLanes / 2; half > 0; half /= 2) {
-    if (lane < half)
+    if (lane < half) {
       ATROUS_UNROLL
-    for (int j = 0; j < Sums; ++j) shared[j][t] += shared[j][t + half * kFinishChannels];
+      for (int j = 0; j < Sums; ++j) shared[j][t] += shared[j][t + half * kFinishChannels];
+    }
     __syncthreads();
   }
   if (lane > 0 || c >= channels) return;
@@ -278,7 +282,8 @@ void strip_sums(Stream stream, std::int64_t pixels, std::int64_t channels, bool 
 // A thread keeps the constants of its channels in registers and walks down its strip. Floor: bytes of inputs
 // and outputs.
 template <class T, int V, class Map>
-__global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks) strip_map_kernel(ChannelStrips s, Map map) {
+__global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
+    strip_map_kernel(ChannelStrips s, Map map) {
   using A = Accumulator<T>;
   constexpr int N = Map::kInputs, M = Map::kOutputs, K = Map::kConstants;
   const StripPart p = strip_part<V>(s);

@@ -37,7 +37,7 @@ struct ChannelStrips {
   static constexpr int kThreads = 256;
 
   std::int64_t pixels, channels;
-  std::int64_t each;         ///< pixels of a strip
+  std::int64_t each;  ///< pixels of a strip
   std::int64_t strips;
   int row_pixels;            ///< pixels of a row
   std::int64_t row_vectors;  ///< vectors of a row

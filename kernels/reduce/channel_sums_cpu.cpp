@@ -51,7 +51,8 @@ void channel_sums(Stream, const RowsDims& dims, Span<const T> x, Span<double> sc
       for (; row + kGroup <= end; row += kGroup)
         add_group(x.data() + row * channels, channels, channels, sums);
       for (; row < end; ++row)
-        for (std::int64_t c = 0; c < channels; ++c) sums[c] += double(Accumulator<T>(x.data()[row * channels + c]));
+        for (std::int64_t c = 0; c < channels; ++c)
+          sums[c] += double(Accumulator<T>(x.data()[row * channels + c]));
     }
   });
   // Blocks in pairs, pairs of pairs: the sums of all channels move at once.

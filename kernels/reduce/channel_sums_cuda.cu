@@ -22,8 +22,8 @@ struct Rounded {
 
 template <class T>
 void channel_sums(Stream stream, const RowsDims& dims, Span<const T> x, Span<double> scratch, Span<T> y) {
-  strip_sums<T>(stream, dims.rows, dims.channels, in_vectors<T>(kVector<T>, x.data()), OwnValue<T>{{x.data()}},
-                scratch.data(), Rounded<T>{y});
+  strip_sums<T>(stream, dims.rows, dims.channels, in_vectors<T>(kVector<T>, x.data()),
+                OwnValue<T>{{x.data()}}, scratch.data(), Rounded<T>{y});
 }
 ATROUS_INSTANTIATE(channel_sums);
 

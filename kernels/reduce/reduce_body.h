@@ -65,8 +65,10 @@ struct ReduceLeaf {
     for (double& lane : lanes) lane = Rule::kStart;
     std::int64_t i = 0;
     for (; i + kReduceLanes <= n; i += kReduceLanes)
-      for (int l = 0; l < kReduceLanes; ++l) lanes[l] = Rule::join(lanes[l], Rule::load(double(Accumulator<T>(p[i + l]))));
-    for (int l = 0; i < n; ++i, ++l) lanes[l] = Rule::join(lanes[l], Rule::load(double(Accumulator<T>(p[i]))));
+      for (int l = 0; l < kReduceLanes; ++l)
+        lanes[l] = Rule::join(lanes[l], Rule::load(double(Accumulator<T>(p[i + l]))));
+    for (int l = 0; i < n; ++i, ++l)
+      lanes[l] = Rule::join(lanes[l], Rule::load(double(Accumulator<T>(p[i]))));
     scratch[leaf] = reduce_tree<Rule>(lanes, kReduceLanes);
   }
 };

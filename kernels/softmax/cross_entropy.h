@@ -16,7 +16,7 @@ namespace atrous::kernels {
 /// targets[p] = labels[p], or -1 where labels[p] is ignore_label. T is std::uint8_t or std::int32_t.
 ///   labels     [pixels]
 ///   targets    [pixels], overwritten
-///   first_bad  one element, in memory of the device: the first pixel whose label is neither a class nor ignore_label, or pixels
+///   first_bad  one element: the first pixel whose label is neither a class nor ignore_label, or pixels
 ATROUS_KERNEL(cross_entropy_targets, const SoftmaxDims& dims, std::int64_t ignore_label, Span<const T> labels,
               Span<std::int32_t> targets, Span<std::int64_t> first_bad);
 

@@ -151,7 +151,8 @@ double chunk_cross_entropy(std::int64_t pixels, std::int64_t classes, const T* l
   double loss = 0;
   for (std::int64_t p = 0; p < pixels; ++p) {
     const T* x = logits + p * classes;
-    if (scales[p] != Accumulator<T>(0)) loss += double(scales[p]) * double(cross_entropy_of(x, classes, targets[p]));
+    if (scales[p] != Accumulator<T>(0))
+      loss += double(scales[p]) * double(cross_entropy_of(x, classes, targets[p]));
     if (dlogits) cross_entropy_gradient(x, classes, targets[p], scales[p], dlogits + p * classes);
   }
   return loss;

@@ -85,8 +85,8 @@ struct CrossEntropyCall {
   double* sums;  ///< [blocks]
 };
 
-// A block owns the rows of RowTile::pixels pixels, a group of lanes one row, which is read once and becomes the
-// gradient where it lies. Floor: bytes of logits and of dlogits.
+// A block owns the rows of RowTile::pixels pixels, a group of lanes one row, which is read once and becomes
+// the gradient where it lies. Floor: bytes of logits and of dlogits.
 template <class T, bool Shared>
 __global__ void __launch_bounds__(kTileThreads, 8)  // up to 64 registers: rather fewer blocks than a spill
     cross_entropy_kernel(RowTile t, CrossEntropyCall<T> call) {
@@ -130,8 +130,7 @@ __global__ void __launch_bounds__(kTileThreads, 8)  // up to 64 registers: rathe
     }
   }
   if (call.sums) {
-    const double of_block =
-        block_reduce<kTileThreads>(lane == 0 ? double(scale) * double(loss) : 0.0, Sum());
+    const double of_block = block_reduce<kTileThreads>(lane == 0 ? double(scale) * double(loss) : 0.0, Sum());
     if (threadIdx.x == 0) call.sums[blockIdx.x] = of_block;
   }
 }
@@ -177,7 +176,8 @@ void cross_entropy_losses(Stream stream, const SoftmaxDims& dims, Span<const T> 
                           Span<const std::int32_t> targets, Span<Accumulator<T>> losses) {
   if (dims.pixels == 0) return;
   run(stream, RowTile::of<Accumulator<T>>(dims.classes),
-      CrossEntropyCall<T>{dims.pixels, logits.data(), targets.data(), nullptr, nullptr, losses.data(), nullptr});
+      CrossEntropyCall<T>{dims.pixels, logits.data(), targets.data(), nullptr, nullptr, losses.data(),
+                          nullptr});
 }
 ATROUS_INSTANTIATE(cross_entropy_losses);
 
@@ -188,8 +188,9 @@ void cross_entropy_scales(Stream stream, const SoftmaxDims& dims, Span<const std
                           Span<double> sums, Span<Accumulator<T>> scales) {
   using A = Accumulator<T>;
   if (dims.pixels == 0) return;
-  for_each(stream, dims.pixels,
-           MakeScale<A>{targets.data(), class_weights.empty() ? nullptr : class_weights.data(), scales.data()});
+  for_each(
+      stream, dims.pixels,
+      MakeScale<A>{targets.data(), class_weights.empty() ? nullptr : class_weights.data(), scales.data()});
   if (hard_fraction < 1)
     keep_hardest<A>(stream, hard_fraction, targets, losses.data(), workspace.data(), scales.data());
   const std::int64_t chunks = chunks_of(dims);

@@ -13,8 +13,8 @@
 // A number is turned into an unsigned key of the same order. Digit by digit, 8 bits from the top, a histogram
 // of the keys that agree with what is known so far tells the next digit of the k-th largest key. Counts are
 // integers, so the order in which threads add them does not matter. Of the pixels equal to the last one kept,
-// those that come first stay: they are counted chunk by chunk, the counts are summed, and each such pixel finds
-// its rank.
+// those that come first stay: they are counted chunk by chunk, the counts are summed, and each such pixel
+// finds its rank.
 
 namespace atrous::kernels::cuda {
 

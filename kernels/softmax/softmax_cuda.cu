@@ -6,9 +6,9 @@
 namespace atrous::kernels::cuda {
 namespace {
 
-// What is done to one row. Inputs are kInputs rows of elements E (Accumulator<T> in shared memory, T in device
-// memory); row(x, put) calls put(c, value) for the results of its lanes, each after the last read of that
-// element.
+// What is done to one row. Inputs are kInputs rows of elements E (Accumulator<T> in shared memory, T in
+// device memory); row(x, put) calls put(c, value) for the results of its lanes, each after the last read of
+// that element.
 
 struct Softmax {
   static constexpr int kInputs = 1;
@@ -55,8 +55,8 @@ struct Rows {
   const T* x[Inputs];
 };
 
-// A block owns the rows of RowTile::pixels pixels, a group of lanes one row. Floor: bytes of the inputs and of
-// the result; about 10 instructions an exponential.
+// A block owns the rows of RowTile::pixels pixels, a group of lanes one row. Floor: bytes of the inputs and
+// of the result; about 10 instructions an exponential.
 template <class T, class F>
 __global__ void __launch_bounds__(kTileThreads)
     rows_kernel(RowTile t, std::int64_t pixels, Rows<T, F::kInputs> in, T* y) {
@@ -104,8 +104,8 @@ void run_rows(Stream stream, const SoftmaxDims& dims, const Rows<T, F::kInputs>&
     ATROUS_LAUNCH((rows_kernel<T, F>), t.blocks(dims.pixels), kTileThreads,
                   t.bytes(sizeof(Accumulator<T>), F::kInputs), stream, t, dims.pixels, in, y);
   else
-    ATROUS_LAUNCH((long_rows_kernel<T, F>), t.blocks(dims.pixels), kTileThreads, 0, stream, t,
-                  dims.pixels, in, y);
+    ATROUS_LAUNCH((long_rows_kernel<T, F>), t.blocks(dims.pixels), kTileThreads, 0, stream, t, dims.pixels,
+                  in, y);
 }
 
 /// The first of the greatest among the lanes of a row; NaN is not greater than anything.
@@ -148,8 +148,8 @@ __global__ void __launch_bounds__(kTileThreads)
     __syncthreads();
     label = argmax_of_row<A>(RowView<A>{rows + pixel * t.pitch, classes, lane, t.lanes}, t.lanes);
   } else {
-    label = argmax_of_row<A>(RowView<const T>{x + (first + pixel) * t.classes, classes, lane, t.lanes},
-                             t.lanes);
+    label =
+        argmax_of_row<A>(RowView<const T>{x + (first + pixel) * t.classes, classes, lane, t.lanes}, t.lanes);
   }
   if (pixel < here && lane == 0) labels[first + pixel] = Label(label);
 }

@@ -10,9 +10,10 @@
 // Rows of logits in shared memory, and what the threads of a block do with them.
 //
 // A row of 21 logits is no multiple of 16 bytes, and a thread that read its own row from memory would waste
-// most of every access. So a block copies the rows of its pixels to shared memory as one piece, and gives each pixel a group of lanes, 1 for up to 44 classes, 32 for up to 1408. The pitch of rows in
-// shared memory keeps the lanes of a warp in different banks. Beyond 1408 classes (704 in double) rows stay in
-// device memory, and a warp walks over each.
+// most of every access. So a block copies the rows of its pixels to shared memory as one piece, and gives
+// each pixel a group of lanes, 1 for up to 44 classes, 32 for up to 1408. The pitch of rows in shared memory
+// keeps the lanes of a warp in different banks. Beyond 1408 classes (704 in double) rows stay in device
+// memory, and a warp walks over each.
 
 namespace atrous::kernels::cuda {
 
@@ -20,9 +21,9 @@ inline constexpr int kTileThreads = 128;
 
 struct RowTile {
   int classes = 0;
-  int lanes = 32;   ///< of a pixel
-  int pixels = 0;   ///< of a block
-  int pitch = 0;    ///< words from row to row in shared memory; 0: rows stay in device memory
+  int lanes = 32;      ///< of a pixel
+  int pixels = 0;      ///< of a block
+  int pitch = 0;       ///< words from row to row in shared memory; 0: rows stay in device memory
   unsigned magic = 0;  ///< i / classes = i * magic / 2^32 for elements i of a tile
 
   /// For rows of A in shared memory.
@@ -56,8 +57,8 @@ struct RowTile {
 template <class T>
 inline constexpr int kElementsOfWord = sizeof(T) < 4 ? int(4 / sizeof(T)) : 1;
 
-/// Where the two elements of word i go: lanes of the upper half-warp take the second first, or two lanes would
-/// meet in each bank.
+/// Where the two elements of word i go: lanes of the upper half-warp take the second first, or two lanes
+/// would meet in each bank.
 struct PairPlace {
   int first, second;
   bool swapped;

@@ -30,9 +30,9 @@ void compare(const Call& call) {
   std::vector<double> sums(std::size_t(kernels::batch_norm_sums_size(d))), mean(c), var(c);
   kernels::cpu::batch_norm_statistics<double>({}, d, in_double(x), sums, mean, var);
   std::vector<double> coefficients(6 * c), y(x.size());
-  kernels::cpu::batch_norm_activation_forward<double>({}, d, call.activation, in_double(x), in_double(residual),
-                                                      mean, var, 1e-5, in_double(gamma), in_double(beta),
-                                                      coefficients, y);
+  kernels::cpu::batch_norm_activation_forward<double>({}, d, call.activation, in_double(x),
+                                                      in_double(residual), mean, var, 1e-5, in_double(gamma),
+                                                      in_double(beta), coefficients, y);
   std::vector<T> first;
   on_every_schedule([&] {
     const OnDevice<T> cx(x), cdy(dy), cgamma(gamma), cbeta(beta), cresidual(residual);
@@ -45,17 +45,16 @@ void compare(const Call& call) {
                                                     cgamma.span(), cbeta.span(), k.span(), cy.span());
     kernels::cuda::batch_norm_activation_backward<T>(
         kCudaStream, d, call.activation, call.training, cx.span(),
-        call.residual ? Span<const T>(cy.span()) : Span<const T>(), cdy.span(), cmean.span(), cvar.span(), 1e-5,
-        cgamma.span(), cbeta.span(), csums.span(), k.span(), dx.span(), dresidual.span(), dgamma.span(),
+        call.residual ? Span<const T>(cy.span()) : Span<const T>(), cdy.span(), cmean.span(), cvar.span(),
+        1e-5, cgamma.span(), cbeta.span(), csums.span(), k.span(), dx.span(), dresidual.span(), dgamma.span(),
         dbeta.span());
     const auto got_y = cy.values();
     CHECK(gap(got_y, y) <= tolerance<T>());
     // The same elements are cut as on the device: what is rounded to 6 is cut there.
     std::vector<double> rdx(x.size()), rdresidual(residual.size()), rdgamma(c), rdbeta(c);
-    kernels::cpu::batch_norm_activation_backward<double>({}, d, call.activation, call.training, in_double(x),
-                                                         in_double(got_y), in_double(dy), mean, var, 1e-5,
-                                                         in_double(gamma), in_double(beta), sums, coefficients,
-                                                         rdx, rdresidual, rdgamma, rdbeta);
+    kernels::cpu::batch_norm_activation_backward<double>(
+        {}, d, call.activation, call.training, in_double(x), in_double(got_y), in_double(dy), mean, var, 1e-5,
+        in_double(gamma), in_double(beta), sums, coefficients, rdx, rdresidual, rdgamma, rdbeta);
     const double wide = sizeof(T) == 8 ? 1e-10 : sizeof(T) == 4 ? 1e-5 : 1.0 / 128;
     CHECK(gap(dx.values(), rdx) <= wide);
     CHECK(gap(dresidual.values(), rdresidual) == 0);
@@ -70,8 +69,8 @@ void compare(const Call& call) {
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("batch_norm_activation: CUDA agrees with double on the CPU", "[cuda][batch_norm]", float, bf16,
-                   double) {
+TEMPLATE_TEST_CASE("batch_norm_activation: CUDA agrees with double on the CPU", "[cuda][batch_norm]", float,
+                   bf16, double) {
   for (const std::int64_t channels : {3, 8, 21, 64})
     for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6})
       for (const bool residual : {false, true})
@@ -93,13 +92,12 @@ TEMPLATE_TEST_CASE("batch_norm_activation: on the CPU what was cut is also found
   kernels::cpu::batch_norm_statistics<T>({}, d, x, sums, mean, var);
   std::vector<A> k(30);
   std::vector<T> y(200), dx(200), again(200), dgamma(5), dbeta(5);
-  kernels::cpu::batch_norm_activation_forward<T>({}, d, Activation::relu, x, {}, mean, var, 1e-5, gamma, beta, k,
-                                                 y);
+  kernels::cpu::batch_norm_activation_forward<T>({}, d, Activation::relu, x, {}, mean, var, 1e-5, gamma, beta,
+                                                 k, y);
   for (const bool with_y : {true, false})
-    kernels::cpu::batch_norm_activation_backward<T>({}, d, Activation::relu, true, x,
-                                                    with_y ? Span<const T>(y) : Span<const T>(), dy, mean, var,
-                                                    1e-5, gamma, beta, sums, k, with_y ? dx : again, {}, dgamma,
-                                                    dbeta);
+    kernels::cpu::batch_norm_activation_backward<T>(
+        {}, d, Activation::relu, true, x, with_y ? Span<const T>(y) : Span<const T>(), dy, mean, var, 1e-5,
+        gamma, beta, sums, k, with_y ? dx : again, {}, dgamma, dbeta);
   CHECK(same_bits(dx, again));
 }
 

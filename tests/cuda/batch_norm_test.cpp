@@ -36,10 +36,11 @@ struct Inputs {
 template <class T>
 Trained on_cpu(const Inputs<T>& in) {
   const BatchNormDims& d = in.dims;
-  const auto x = in_double(in.x), dy = in_double(in.dy), gamma = in_double(in.gamma), beta = in_double(in.beta);
+  const auto x = in_double(in.x), dy = in_double(in.dy), gamma = in_double(in.gamma),
+             beta = in_double(in.beta);
   const std::size_t c = size(d.channels);
   std::vector<double> sums(size(kernels::batch_norm_sums_size(d))), coefficients(4 * c);
-  Trained r{std::vector<double>(c), std::vector<double>(c), std::vector<double>(x.size()),
+  Trained r{std::vector<double>(c),        std::vector<double>(c), std::vector<double>(x.size()),
             std::vector<double>(x.size()), std::vector<double>(c), std::vector<double>(c),
             std::vector<double>(x.size())};
   namespace k = kernels::cpu;
@@ -74,8 +75,8 @@ void compare(const BatchNormDims& d, float shift, bool every_schedule) {
                                      gamma.span(), sums.span(), coefficients.span(), frozen_dx.span(),
                                      dgamma.span(), dbeta.span());
     k::batch_norm_backward_training<T>(kCudaStream, d, x.span(), dy.span(), read(mean), read(var), 1e-5,
-                                       gamma.span(), sums.span(), coefficients.span(), dx.span(), dgamma.span(),
-                                       dbeta.span());
+                                       gamma.span(), sums.span(), coefficients.span(), dx.span(),
+                                       dgamma.span(), dbeta.span());
     // Sums of many floats, and for x far from 0 the rounding of x - mean.
     const double wide = sizeof(T) == 8 ? 1e-10 : sizeof(T) == 4 ? 1e-5 : 1.0 / 128;
     CHECK(gap(mean.values(), truth.mean) <= (sizeof(T) == 8 ? 1e-12 : 1e-6));
@@ -136,24 +137,26 @@ TEMPLATE_TEST_CASE("batch_norm: on CUDA few pixels, and gradients that are not w
   CHECK(gap(dbeta.values(), truth.dbeta) <= tolerance<T>() * 2);
 }
 
-TEMPLATE_TEST_CASE("batch_norm: on CUDA a NaN shows in its channel and in no other", "[cuda][batch_norm]", float,
-                   bf16, double) {
+TEMPLATE_TEST_CASE("batch_norm: on CUDA a NaN shows in its channel and in no other", "[cuda][batch_norm]",
+                   float, bf16, double) {
   using T = TestType;
-  for (const float special : {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
+  for (const float special :
+       {std::numeric_limits<float>::quiet_NaN(), std::numeric_limits<float>::infinity()})
     for (const std::int64_t channels : {3, 16}) {
       const BatchNormDims d{70, channels};
       auto values = random_values<T>(70 * channels, 1);
       values[size(33 * channels + 1)] = T(special);
       const OnDevice<T> x(values);
-      OnDevice<double> sums(kernels::batch_norm_sums_size(d, kCudaStream.device)), mean(channels), var(channels);
+      OnDevice<double> sums(kernels::batch_norm_sums_size(d, kCudaStream.device)), mean(channels),
+          var(channels);
       kernels::cuda::batch_norm_statistics<T>(kCudaStream, d, x.span(), sums.span(), mean.span(), var.span());
       const auto got = var.values();
       for (std::int64_t c = 0; c < channels; ++c) CHECK(std::isnan(got[size(c)]) == (c == 1));
     }
 }
 
-TEMPLATE_TEST_CASE("batch_norm: on CUDA running averages move, or not at all", "[cuda][batch_norm]", float, bf16,
-                   double) {
+TEMPLATE_TEST_CASE("batch_norm: on CUDA running averages move, or not at all", "[cuda][batch_norm]", float,
+                   bf16, double) {
   using T = TestType;
   using A = Accumulator<T>;
   std::vector<double> mean = {2, 4}, var = {3, 6};
@@ -178,10 +181,9 @@ TEMPLATE_TEST_CASE("batch_norm: CUDA folds as the CPU does", "[cuda][batch_norm]
   for (const bool with_bias : {false, true}) {
     std::vector<double> folded_weight(54), folded_bias(6);
     const std::vector<double> b = in_double(bias);
-    kernels::cpu::batch_norm_fold<double>({}, 6, in_double(gamma), in_double(beta), in_double(mean),
-                                          in_double(var), 1e-3, in_double(weight),
-                                          with_bias ? Span<const double>(b) : Span<const double>(),
-                                          folded_weight, folded_bias);
+    kernels::cpu::batch_norm_fold<double>(
+        {}, 6, in_double(gamma), in_double(beta), in_double(mean), in_double(var), 1e-3, in_double(weight),
+        with_bias ? Span<const double>(b) : Span<const double>(), folded_weight, folded_bias);
     const OnDevice<T> g(gamma), be(beta), w(weight), bi(bias);
     const OnDevice<A> m(mean), v(var);
     OnDevice<T> fw(54), fb(6);

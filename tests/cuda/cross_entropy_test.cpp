@@ -73,7 +73,8 @@ TEMPLATE_TEST_CASE("cross_entropy: CUDA agrees with double on the CPU", "[cuda][
                    double) {
   using T = TestType;
   using A = Accumulator<T>;
-  for (const SoftmaxDims d : {SoftmaxDims{1, 1}, {300, 21}, {131, 44}, {70, 60}, {33, 150}, {5, 1000}, {3, 1500}}) {
+  for (const SoftmaxDims d :
+       {SoftmaxDims{1, 1}, {300, 21}, {131, 44}, {70, 60}, {33, 150}, {5, 1000}, {3, 1500}}) {
     INFO(d.pixels << " pixels, " << d.classes << " classes");
     const auto logits = random_values<T>(d.pixels * d.classes, 1);
     const Targets targets = targets_for(d);

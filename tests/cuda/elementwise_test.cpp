@@ -17,7 +17,8 @@ namespace {
 // Random numbers around 0 and 6 with every special value in between.
 template <class T>
 std::vector<T> numbers(std::int64_t n, std::uint64_t seed) {
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                  kInf = std::numeric_limits<float>::infinity();
   const float special[] = {0.0f, -0.0f, 6.0f, kNan, kInf, -kInf, 1e-42f, -1e-42f, 3e38f};
   Random random(seed);
   std::vector<T> v(static_cast<std::size_t>(n), T(0));
@@ -81,8 +82,8 @@ TEMPLATE_TEST_CASE("elementwise: CUDA gives the CPU's numbers at every size and 
       }
 }
 
-TEMPLATE_TEST_CASE("elementwise: on CUDA sums and multiples may replace an input", "[cuda][elementwise]", float,
-                   bf16, double) {
+TEMPLATE_TEST_CASE("elementwise: on CUDA sums and multiples may replace an input", "[cuda][elementwise]",
+                   float, bf16, double) {
   using T = TestType;
   const auto a = random_values<T>(1003, 1), b = random_values<T>(1003, 2);
   std::vector<T> sum = a, multiple = a;

@@ -21,8 +21,8 @@ std::vector<T> product(const GemmDims& d, const std::vector<T>& a, const std::ve
 
 }  // namespace
 
-TEMPLATE_TEST_CASE("gemm: cuBLAS agrees with double on the CPU, transposed or not", "[cuda][gemm]", float, bf16,
-                   double) {
+TEMPLATE_TEST_CASE("gemm: cuBLAS agrees with double on the CPU, transposed or not", "[cuda][gemm]", float,
+                   bf16, double) {
   using T = TestType;
   for (const auto& [rows, columns, depth] :
        {std::tuple{1, 1, 1}, {1, 40, 30}, {37, 1, 19}, {13, 31, 33}, {30, 21, 64}, {2, 3, 0}, {0, 3, 2}})

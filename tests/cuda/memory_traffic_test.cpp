@@ -16,7 +16,8 @@ namespace atrous::tests {
 namespace {
 
 template <class Run>
-void check_traffic(const char* what, const Run& run, double most_wavefronts = 1.05, double most_sectors = 1.05) {
+void check_traffic(const char* what, const Run& run, double most_wavefronts = 1.05,
+                   double most_sectors = 1.05) {
   if (!emu::checked_build()) return;
   const emu::AccessStats s = emu::stats_of(run);
   INFO(what << ": " << s.device_requests << " requests, " << s.shared_requests << " to shared memory\n"
@@ -54,8 +55,8 @@ TEMPLATE_TEST_CASE("memory traffic: batch norm", "[cuda][batch_norm]", float, bf
     OnDevice<A> coefficients(kernels::batch_norm_coefficients_size(d));
     OnDevice<T> y(x.size()), dgamma(d.channels), dbeta(d.channels);
     const auto read = [](OnDevice<double>& v) { return Span<const double>(v.span()); };
-    // A thread of 8 channels keeps 32 bytes of each coefficient, which it reads in two halves: once a strip, from
-    // the caches.
+    // A thread of 8 channels keeps 32 bytes of each coefficient, which it reads in two halves: once a strip,
+    // from the caches.
     const double most = sizeof(T) == 2 ? 1.3 : 1.05;
     namespace k = kernels::cuda;
     check_traffic("statistics", [&] {
@@ -93,15 +94,18 @@ TEMPLATE_TEST_CASE("memory traffic: softmax and cross entropy", "[cuda][softmax]
     OnDevice<std::uint8_t> labels(d.pixels);
     OnDevice<double> sums(kernels::cross_entropy_sums_size(d, kCudaStream.device));
     namespace k = kernels::cuda;
-    check_traffic("softmax", [&] { k::softmax_forward<T>(kCudaStream, d, x.span(), y.span()); }, most);
-    check_traffic("softmax backward",
-                  [&] { k::softmax_backward<T>(kCudaStream, d, x.span(), dy.span(), y.span()); }, most);
-    check_traffic("argmax", [&] { k::argmax_channels<T>(kCudaStream, d, x.span(), labels.span(), {}); }, most);
+    check_traffic(
+        "softmax", [&] { k::softmax_forward<T>(kCudaStream, d, x.span(), y.span()); }, most);
+    check_traffic(
+        "softmax backward", [&] { k::softmax_backward<T>(kCudaStream, d, x.span(), dy.span(), y.span()); },
+        most);
+    check_traffic(
+        "argmax", [&] { k::argmax_channels<T>(kCudaStream, d, x.span(), labels.span(), {}); }, most);
     check_traffic(
         "cross entropy",
         [&] {
-          k::cross_entropy<T>(kCudaStream, d, x.span(), targets.span(), scales.span(), sums.span(), loss.span(),
-                              y.span());
+          k::cross_entropy<T>(kCudaStream, d, x.span(), targets.span(), scales.span(), sums.span(),
+                              loss.span(), y.span());
         },
         most);
   }

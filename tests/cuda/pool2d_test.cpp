@@ -16,18 +16,21 @@ using kernels::Pool2dDims;
 
 // batch, in_h, in_w, channels, out_h, out_w, window, stride, padding, count_include_pad
 const Pool2dDims kSizes[] = {
-    {2, 7, 6, 3, 4, 3, {3, 3}, {2, 2}, {1, 1, 1, 0}, true}, {2, 7, 6, 8, 4, 3, {3, 3}, {2, 2}, {1, 1, 1, 0}, false},
-    {1, 5, 9, 16, 5, 9, {3, 5}, {1, 1}, {1, 1, 2, 2}, true}, {1, 4, 4, 12, 2, 2, {2, 2}, {2, 2}, {}, false},
+    {2, 7, 6, 3, 4, 3, {3, 3}, {2, 2}, {1, 1, 1, 0}, true},
+    {2, 7, 6, 8, 4, 3, {3, 3}, {2, 2}, {1, 1, 1, 0}, false},
+    {1, 5, 9, 16, 5, 9, {3, 5}, {1, 1}, {1, 1, 2, 2}, true},
+    {1, 4, 4, 12, 2, 2, {2, 2}, {2, 2}, {}, false},
     {1, 6, 6, 8, 3, 3, {3, 3}, {2, 2}, {}, true},  // ceil mode: the last window reaches beyond the image
     {1, 3, 3, 8, 4, 4, {2, 2}, {2, 2}, {3, 3, 3, 3}, true},  // windows in the padding alone
     {1, 20, 21, 8, 2, 1, {17, 17}, {3, 5}, {}, false},       // more taps than a byte counts
-    {1, 20, 21, 5, 2, 1, {17, 17}, {3, 5}, {}, false},       {0, 4, 4, 8, 2, 2, {2, 2}, {2, 2}, {}, false},
+    {1, 20, 21, 5, 2, 1, {17, 17}, {3, 5}, {}, false},
+    {0, 4, 4, 8, 2, 2, {2, 2}, {2, 2}, {}, false},
 };
 
 std::string name_of(const Pool2dDims& d) {
   std::ostringstream text;
-  text << d.batch << 'x' << d.in_h << 'x' << d.in_w << 'x' << d.channels << ", window " << d.window << ", stride "
-       << d.stride << ", padding " << d.padding;
+  text << d.batch << 'x' << d.in_h << 'x' << d.in_w << 'x' << d.channels << ", window " << d.window
+       << ", stride " << d.stride << ", padding " << d.padding;
   return text.str();
 }
 
@@ -57,7 +60,8 @@ void compare_max(const Pool2dDims& d, const std::vector<T>& x) {
     OnDevice<Index> gtaps(cdy.size());
     kernels::cuda::max_pool2d_forward<T>(kCudaStream, d, cx.span(), gy.span(), taps_of<Index>(gtaps.span()));
     kernels::cuda::max_pool2d_forward<T>(kCudaStream, d, cx.span(), alone.span(), {});
-    kernels::cuda::max_pool2d_backward<T>(kCudaStream, d, cdy.span(), taps_of<Index>(gtaps.span()), gdx.span());
+    kernels::cuda::max_pool2d_backward<T>(kCudaStream, d, cdy.span(), taps_of<Index>(gtaps.span()),
+                                          gdx.span());
     CHECK(gap(gy.values(), y) == 0);
     CHECK(gap(alone.values(), y) == 0);
     CHECK(gtaps.values() == taps);
@@ -120,7 +124,8 @@ TEMPLATE_TEST_CASE("global_avg_pool2d: CUDA agrees with double on the CPU, alway
       OnDevice<T> gy(cdy.size()), gdx(cx.size());
       kernels::cuda::global_avg_pool2d_forward<T>(kCudaStream, batch, height, width, channels, cx.span(),
                                                   gy.span());
-      kernels::cuda::global_avg_pool2d_backward<T>(kCudaStream, batch, pixels, channels, cdy.span(), gdx.span());
+      kernels::cuda::global_avg_pool2d_backward<T>(kCudaStream, batch, pixels, channels, cdy.span(),
+                                                   gdx.span());
       CHECK(gap(gy.values(), y) <= tolerance<T>());
       CHECK(gap(gdx.values(), dx) <= tolerance<T>());
       CHECK((gy.intact() && gdx.intact()));

@@ -47,7 +47,8 @@ TEMPLATE_TEST_CASE("reduce: on CUDA sums are exact to rounding at every length a
       on_every_schedule([&] {
         const double got = reduced<T>(kernels::cuda::sum_forward<T>, x, skip);
         CHECK(std::abs(got - sum) <= 1e-14 * double(n + 1));
-        CHECK(std::abs(reduced<T>(kernels::cuda::sum_of_squares<T>, x, skip) - squares) <= 1e-13 * (squares + 1));
+        CHECK(std::abs(reduced<T>(kernels::cuda::sum_of_squares<T>, x, skip) - squares) <=
+              1e-13 * (squares + 1));
         CHECK(reduced<T>(kernels::cuda::max_abs<T>, x, skip) == largest);
         CHECK(reduced<T>(kernels::cuda::all_finite<T>, x, skip) == 1);
         if (std::isnan(before)) before = got;

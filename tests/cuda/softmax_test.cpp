@@ -74,7 +74,8 @@ TEMPLATE_TEST_CASE("softmax: on CUDA memory may begin anywhere", "[cuda][softmax
   CHECK(gap(gy.values(), y) <= tolerance<T>());
 }
 
-TEMPLATE_TEST_CASE("softmax: on CUDA a broken pixel stays by itself", "[cuda][softmax]", float, bf16, double) {
+TEMPLATE_TEST_CASE("softmax: on CUDA a broken pixel stays by itself", "[cuda][softmax]", float, bf16,
+                   double) {
   using T = TestType;
   for (const SoftmaxDims d : {SoftmaxDims{40, 21}, {40, 70}, {3, 1500}})
     for (const float special :
@@ -97,7 +98,8 @@ TEMPLATE_TEST_CASE("softmax: on CUDA a broken pixel stays by itself", "[cuda][so
 TEMPLATE_TEST_CASE("argmax_channels: CUDA gives the CPU's labels, ties and NaN included", "[cuda][softmax]",
                    float, bf16, double) {
   using T = TestType;
-  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(), kInf = std::numeric_limits<float>::infinity();
+  constexpr float kNan = std::numeric_limits<float>::quiet_NaN(),
+                  kInf = std::numeric_limits<float>::infinity();
   for (const SoftmaxDims& d : kSizes) {
     INFO(d.pixels << " pixels, " << d.classes << " classes");
     // Few different values, so that the greatest comes more than once, and special ones.
@@ -108,7 +110,8 @@ TEMPLATE_TEST_CASE("argmax_channels: CUDA gives the CPU's labels, ties and NaN i
       const float special[] = {kNan, -kInf, kInf};
       if (p % 3 == 0) x[std::size_t(p * d.classes + random.below(d.classes))] = T(special[p / 3 % 3]);
       if (p % 7 == 1)
-        for (std::int64_t c = 0; c < d.classes; ++c) x[std::size_t(p * d.classes + c)] = T(p % 2 ? -kInf : kNan);
+        for (std::int64_t c = 0; c < d.classes; ++c)
+          x[std::size_t(p * d.classes + c)] = T(p % 2 ? -kInf : kNan);
     }
     std::vector<std::int32_t> wide(std::size_t(d.pixels), 0);
     kernels::cpu::argmax_channels<double>({}, d, in_double(x), {}, wide);

@@ -13,8 +13,8 @@ namespace {
 
 using kernels::ResizeDims;
 
-// batch, in_h, in_w, out_h, out_w, channels, align_corners. Tiles are 16x32: one, several, ragged; the last
-// three go by the plain bodies (points that do not fit, points that do not fit, no class at all but one).
+// batch, in_h, in_w, out_h, out_w, channels, align_corners. Tiles are 16x32: one, several, ragged; maps that
+// shrink. The last goes by the plain bodies: what a tile reads does not fit into shared memory.
 const ResizeDims kSizes[] = {
     {2, 5, 7, 17, 25, 3, true},    {1, 6, 11, 21, 41, 21, true}, {1, 5, 9, 20, 36, 19, false},
     {1, 7, 5, 7, 5, 4, true},      {2, 1, 1, 18, 33, 5, true},   {1, 3, 4, 1, 1, 6, true},

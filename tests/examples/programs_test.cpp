@@ -7,6 +7,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "atrous/autograd/op.h"
 #include "atrous/io/colormap.h"
 #include "atrous/io/image.h"
 #include "atrous/io/label_png.h"
@@ -83,7 +84,8 @@ TEST_CASE("programs: --help ends with 0 and shows the flags of the contract", "[
        std::vector<std::pair<std::string, std::string>>{{"train", "--scale-range"},
                                                         {"train", "--stop-after"},
                                                         {"segment", "--logits"},
-                                                        {"evaluate", "--flip"}}) {
+                                                        {"evaluate", "--flip"},
+                                                        {"selftest", "--device"}}) {
     const Outcome o = run(scratch, program + " --help");
     INFO(program << " " << o.err);
     CHECK(o.status == 0);
@@ -243,6 +245,23 @@ TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples
     CHECK(cut.one_line());
     CHECK(has(cut.err, "cut.safetensors"));
   }
+}
+
+TEST_CASE("programs: selftest finds every operation right on the CPU, a line each", "[examples]") {
+  const Scratch scratch;
+  const Outcome o = run(scratch, "selftest --device cpu --json " + (scratch / "selftest.json"));
+  INFO(o.out << o.err);
+  CHECK(o.status == 0);
+  CHECK(o.err.empty());
+  for (const Op op : all_ops()) CHECK(has(o.out, std::string("\n") + op_name(op) + ' '));
+  for (const char* more : {"separable_conv2d", "upsample_argmax", "upsample_confusion", "sgd", "adamw"})
+    CHECK(has(o.out, std::string("\n") + more));
+  CHECK(has(o.out, "\nPASS: "));
+  CHECK_FALSE(has(o.out, "FAIL"));
+  CHECK(has(slurp(scratch / "selftest.json"), "\"passed\": true"));
+
+  CHECK(run(scratch, "selftest --checks everything").status == 2);
+  CHECK(run(scratch, "selftest --device gpu").status == 2);
 }
 
 }  // namespace atrous
