@@ -27,7 +27,7 @@ struct SelfCase {
   std::function<Variable(const std::vector<Variable>&)> call;
   bool small = false;       ///< small enough for finite differences
   bool linear = false;      ///< in each differentiable input by itself; inputs that are added are left out
-  bool labels = false;      ///< the result is classes, not numbers, and has no gradient
+  bool labels = false;      ///< the result is classes or counts of them, and has no gradient
   double tolerance = 2e-5;  ///< f32 against double, relative to the largest element
 };
 
