@@ -13,8 +13,9 @@ inline constexpr std::int64_t kForEachBlocks =
     1 << 20;  // more elements than these hold: each thread takes several
 
 // A thread owns elements i, i + threads of the grid, ...; neighbours in a warp own neighbours in memory.
+// Two blocks at least: up to 128 registers, or the assembler spills a few to have more blocks.
 template <class Body>
-__global__ void __launch_bounds__(kForEachThreads) for_each_kernel(std::int64_t n, Body body) {
+__global__ void __launch_bounds__(kForEachThreads, 2) for_each_kernel(std::int64_t n, Body body) {
   const std::int64_t stride = std::int64_t(gridDim.x) * blockDim.x;
   for (std::int64_t i = std::int64_t(blockIdx.x) * blockDim.x + threadIdx.x; i < n; i += stride) body(i);
 }

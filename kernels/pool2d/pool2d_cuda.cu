@@ -122,8 +122,10 @@ __device__ __forceinline__ void each_window(const Pool2dDims& d, std::int64_t h,
                                             const Visit& visit) {
   const TapRange rows = windows_over(h, d.out_h, d.padding.top, d.window.h, d.stride.h);
   const TapRange cols = windows_over(w, d.out_w, d.padding.left, d.window.w, d.stride.w);
-  for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
-    for (std::int64_t ow = cols.first; ow < cols.end; ++ow) visit(oh, ow);
+  // Positions on one axis: 32 bits hold them, and 64 would spill.
+  const int last_h = int(rows.end), last_w = int(cols.end);
+  for (int oh = int(rows.first); oh < last_h; ++oh)
+    for (int ow = int(cols.first); ow < last_w; ++ow) visit(oh, ow);
 }
 
 template <class T, int V, class Index>
@@ -136,9 +138,9 @@ struct MaxBackward {
   __device__ void operator()(std::int64_t i) const {
     const Place p = place_of<V>(i, d.in_h, d.in_w, d.channels);
     A sum[V] = {};
-    each_window(d, p.h, p.w, [&](std::int64_t oh, std::int64_t ow) {
-      const int own =
-          int((p.h + d.padding.top - oh * d.stride.h) * d.window.w + p.w + d.padding.left - ow * d.stride.w);
+    const int h = int(p.h + d.padding.top), w = int(p.w + d.padding.left);
+    each_window(d, p.h, p.w, [&](int oh, int ow) {
+      const int own = (h - oh * int(d.stride.h)) * int(d.window.w) + w - ow * int(d.stride.w);
       const std::int64_t from = ((p.n * d.out_h + oh) * d.out_w + ow) * d.channels + p.c;
       int tap[V];
       A v[V];
@@ -186,7 +188,7 @@ struct AvgBackward {
   __device__ void operator()(std::int64_t i) const {
     const Place p = place_of<V>(i, d.in_h, d.in_w, d.channels);
     A sum[V] = {};
-    each_window(d, p.h, p.w, [&](std::int64_t oh, std::int64_t ow) {
+    each_window(d, p.h, p.w, [&](int oh, int ow) {
       const A share = A(1) / A(pool_divisor(d, oh, ow));
       A v[V];
       load_channels<T, V>(dy + ((p.n * d.out_h + oh) * d.out_w + ow) * d.channels + p.c, v);
