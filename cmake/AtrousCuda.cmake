@@ -14,7 +14,7 @@ set(ATROUS_CUDA_ARCHITECTURES "80-real;90-real" CACHE STRING
 # Decides ATROUS_HAS_CUDA from ATROUS_WITH_CUDA and what is installed, and says so in a line.
 macro(atrous_find_cuda)
   set(ATROUS_HAS_CUDA OFF)
-  if(ATROUS_WITH_CUDA STREQUAL "ON")  # AUTO joins when every kernel has its CUDA half
+  if(NOT ATROUS_WITH_CUDA STREQUAL "OFF")
     find_program(ATROUS_NVCC nvcc HINTS ENV CUDACXX PATHS /usr/local/cuda/bin /opt/cuda/bin)
     if(ATROUS_NVCC)
       set(CMAKE_CUDA_COMPILER ${ATROUS_NVCC} CACHE FILEPATH "nvcc")
