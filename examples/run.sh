@@ -14,7 +14,7 @@ for argument in "$@"; do
 done
 
 say "training on built-in scenes"
-"$bin/train" --data synthetic --out "$out" --model deeplab_v3plus_mobilenet_v2 --width 0.5 --steps 1200 --batch 4 --crop 161 \
+"$bin/train" --data synthetic --out "$out" --model deeplab_v3plus_mobilenet_v2 --width 0.5 --steps 1000 --batch 4 --crop 161 \
   --scale-range 0.8,1.25 --optimizer adamw --lr 0.003 --weight-decay 0.01 --eval-every 400 "$@"
 say "evaluating each scene also mirrored"
 "$bin/evaluate" --weights "$out/checkpoint.safetensors" --data synthetic --flip --json "$out/metrics_flip.json"

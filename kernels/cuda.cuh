@@ -23,6 +23,7 @@
 
 #define ATROUS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                        \
   do {                                                                                                       \
+    ::atrous::detail::use_device((stream).device.index);                                                     \
     kernel<<<(grid), (block), (shared_bytes), static_cast<cudaStream_t>((stream).handle)>>>(__VA_ARGS__);    \
     ::atrous::detail::check_launch(#kernel, static_cast<cudaStream_t>((stream).handle), __FILE__, __LINE__); \
   } while (false)
@@ -37,6 +38,7 @@
 
 #define ATROUS_LAUNCH(kernel, grid, block, shared_bytes, stream, ...)                                        \
   do {                                                                                                       \
+    ::atrous::detail::use_device((stream).device.index);                                                     \
     ::atrous::emu::launch(#kernel, kernel, (grid), (block), (shared_bytes),                                  \
                           static_cast<cudaStream_t>((stream).handle), __VA_ARGS__);                          \
     ::atrous::detail::check_launch(#kernel, static_cast<cudaStream_t>((stream).handle), __FILE__, __LINE__); \
@@ -97,6 +99,17 @@ __device__ __forceinline__ std::uint32_t pack_bf16(float low, float high) {
   std::uint32_t pair;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(pair) : "f"(high), "f"(low));
   return pair;
+#endif
+}
+
+/// v between 0 and `ceiling` in two instructions; NaN stays NaN.
+__device__ __forceinline__ float clamp_or_nan(float v, float ceiling) {
+#if defined(ATROUS_CUDA_EMULATED)
+  return v <= 0 ? 0 : v >= ceiling ? ceiling : v;
+#else
+  asm("max.NaN.f32 %0, %0, 0f00000000;" : "+f"(v));
+  asm("min.NaN.f32 %0, %0, %1;" : "+f"(v) : "f"(ceiling));
+  return v;
 #endif
 }
 

@@ -21,17 +21,6 @@ struct DepthwiseRows {
   float ceiling;  // of the activation, whose floor is 0: 6 or infinity
 };
 
-/// activate() in two instructions: 0 below 0, `ceiling` above it, NaN where it is NaN.
-__device__ __forceinline__ float clamp_or_nan(float v, float ceiling) {
-#if defined(ATROUS_CUDA_EMULATED)
-  return v <= 0 ? 0 : v >= ceiling ? ceiling : v;
-#else
-  asm("max.NaN.f32 %0, %0, 0f00000000;" : "+f"(v));
-  asm("min.NaN.f32 %0, %0, %1;" : "+f"(v) : "f"(ceiling));
-  return v;
-#endif
-}
-
 inline constexpr int kDepthwiseThreads = 128;
 
 // A block owns one run of rows of one image and kDepthwiseThreads places (column, vector of V channels), so
@@ -42,7 +31,9 @@ inline constexpr int kDepthwiseThreads = 128;
 // Floor: an input is read and an output written once, 2 sizeof(T) bytes an output for 18 FLOP; at 4.3 TB/s
 // bf16 leaves 31 lane-instructions an output (tests/cuda/depthwise_instructions.cmake counts them).
 template <class T, int V, bool kTurned, bool kActivated>
-__global__ void __launch_bounds__(kDepthwiseThreads, V < 8 ? 4 : kActivated ? 2 : 3)
+__global__ void __launch_bounds__(kDepthwiseThreads, V < 8        ? 4
+                                                     : kActivated ? 2
+                                                                  : 3)
     depthwise_rows_kernel(DepthwiseRows g, const T* x, const T* weight, const T* bias, T* y) {
   using A = Accumulator<T>;
   const unsigned run_number = blockIdx.x / g.tiles,

@@ -62,7 +62,7 @@ TEST_CASE("dtype: names, sizes and visits agree", "[core][dtype]") {
   }
   const auto size = []<class T>() { return sizeof(T); };
   CHECK(visit_float(Dtype::f64, size) == 8);
-  CHECK_THROWS_AS(visit_float(Dtype::bf16, size), DtypeError);
+  CHECK(visit_float(Dtype::bf16, size) == 2);
   CHECK_THROWS_AS(visit_float(Dtype::i32, size), DtypeError);
   CHECK(visit_label(Dtype::u8, size) == 1);
   CHECK_THROWS_AS(visit_label(Dtype::f32, size), DtypeError);

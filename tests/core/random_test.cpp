@@ -45,7 +45,7 @@ TEST_CASE("random: a copy repeats, another seed, stream or split does not", "[co
   for (int i = 0; i < 10; ++i) CHECK(a.bits() == copy.bits());
 }
 
-TEST_CASE("random: uniform numbers fill [0, 1) evenly", "[core][random]") {
+TEST_CASE("random: uniform numbers fill 0 to 1 evenly", "[core][random]") {
   CHECK(uniform_from_bits(0) == 0.0f);
   CHECK(uniform_from_bits(0xffffffff) == 1.0f - 0x1p-24f);
   Random random(11);
