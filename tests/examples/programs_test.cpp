@@ -109,7 +109,7 @@ TEST_CASE("programs: a flag that makes no sense ends with 2 and one line", "[exa
            {"train --data synthetic --output-stride 7" + out, "--output-stride"},
            {"train --data synthetic --scale-range 2,0.5" + out, "--scale-range"},
            {"train --data nonsense:/x" + out, "nonsense"},
-           {"train --data synthetic --device cuda" + out, "--device"},
+           {"train --data synthetic --device cuda:4096" + out, "--device"},
            {"train --no-such-flag" + out, "--no-such-flag"},
            {"segment --out " + (scratch / "s"), "--weights"},
            {"evaluate --weights x --resize 5 --data synthetic", "--resize"}}) {

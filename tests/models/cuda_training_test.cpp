@@ -73,7 +73,7 @@ TEST_CASE("cuda: a network trains and segments as on the CPU, and twice the same
     const Trained cpu = train(kCpu, dtype), cuda = train(kCuda, dtype), again = train(kCuda, dtype);
     const bool is_double = dtype == Dtype::f64;
     for (std::size_t i = 0; i < cpu.losses.size(); ++i) {
-      CHECK(cuda.losses[i] == Approx(cpu.losses[i]).epsilon(is_double ? 1e-9 : 1e-3));
+      CHECK(cuda.losses[i] == Approx(cpu.losses[i]).epsilon(is_double ? 1e-9 : 1e-4));
       CHECK(cuda.losses[i] == again.losses[i]);
     }
     for (std::size_t i = 0; i < cpu.parameters.size(); ++i) {
@@ -86,7 +86,7 @@ TEST_CASE("cuda: a network trains and segments as on the CPU, and twice the same
     std::int64_t equal = 0;
     for (std::int64_t p = 0; p < cpu.labels.numel(); ++p)
       equal += cpu.labels.span<std::uint8_t>()[p] == cuda.labels.span<std::uint8_t>()[p];
-    CHECK(double(equal) >= 0.95 * double(cpu.labels.numel()));
+    CHECK(double(equal) >= 0.99 * double(cpu.labels.numel()));
   }
 }
 
