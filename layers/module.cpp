@@ -55,17 +55,17 @@ void Module::initialise(std::uint64_t seed) {
 }
 
 template <class Target>
-void Module::convert(Target target) {
+void Module::convert(Target target, Target of_statistics) {
   visit(*this, "", [&](Module& m, const std::string&) {
     for (OwnParameter& p : m.parameters_)
       p.variable = Variable(p.variable.value().to(target), p.variable.requires_grad());
     for (OwnBuffer& b : m.buffers_)
-      if (b.kind == BufferKind::statistic) b.tensor = b.tensor.to(target);
+      if (b.kind == BufferKind::statistic) b.tensor = b.tensor.to(of_statistics);
   });
 }
 
-void Module::to(Dtype dtype) { convert(dtype); }
-void Module::to(Device device) { convert(device); }
+void Module::to(Dtype dtype) { convert(dtype, accumulator_dtype(dtype)); }
+void Module::to(Device device) { convert(device, device); }
 
 Device Module::device() const {
   const auto parameters = named_parameters();

@@ -67,8 +67,8 @@ class Module {
   /// the element's index alone.
   void initialise(std::uint64_t seed);
 
-  /// Converts parameters and statistics to f32 or f64 and forgets gradients. Optimisers made before hold the
-  /// old ones.
+  /// Converts parameters to f32, f64 or bf16 and forgets gradients; statistics of a bf16 model are f32.
+  /// Optimisers made before hold the old ones.
   void to(Dtype dtype);
   /// Moves parameters and statistics to a device and forgets gradients; counters stay with the host, which
   /// reads them. Optimisers made before hold the old ones.
@@ -100,9 +100,9 @@ class Module {
     Tensor tensor;
     BufferKind kind;
   };
-  /// to(...) for every parameter and statistic.
+  /// to(...) for every parameter, and for every statistic.
   template <class Target>
-  void convert(Target target);
+  void convert(Target target, Target of_statistics);
   void check_name(const std::string& name) const;
   /// Calls f(module, prefix) for this and all below; the prefix ends in a dot, or is empty.
   template <class Self, class F>

@@ -1,4 +1,5 @@
 #include <cmath>
+#include <utility>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/reduce.h"
@@ -189,6 +190,34 @@ TEST_CASE("aspp: one image trains, the pooled branch included", "[layers][aspp]"
     INFO(p.name);
     REQUIRE(p.variable.grad().defined());
     for (const float v : p.variable.grad().span<float>()) REQUIRE(std::isfinite(v));
+  }
+}
+
+TEST_CASE("conv_bn: in bf16 it keeps f32 statistics and computes what f32 does", "[layers]") {
+  ConvBn layer({.in_channels = 8, .out_channels = 16, .taps = 3}, Activation::relu, kConstants);
+  layer.initialise(4);
+  Random random(9);
+  Tensor image = Tensor::empty({2, 5, 6, 8});
+  for (float& v : image.span<float>()) v = float(random.uniform(-1, 1));
+  const auto outputs = [&](Dtype dtype) {
+    layer.train();
+    const Variable y = layer.forward(Variable(image.to(dtype)));
+    sum(y).backward();
+    for (const Parameter& p : layer.named_parameters()) CHECK(p.variable.grad().dtype() == dtype);
+    layer.eval();
+    const NoGrad no_grad;
+    return std::pair{y.value().to(Dtype::f32),
+                     layer.forward(Variable(image.to(dtype))).value().to(Dtype::f32)};
+  };
+  const auto wide = outputs(Dtype::f32);
+  layer.to(Dtype::bf16);
+  for (const Buffer& b : layer.named_buffers()) CHECK(b.tensor->dtype() == Dtype::f32);
+  const auto narrow = outputs(Dtype::bf16);
+  // Rounded to 8 bits several times over; values reach 3. The second pass moves the statistics a little
+  // further.
+  for (std::int64_t i = 0; i < image.dim(0) * 5 * 6 * 16; ++i) {
+    CHECK(std::abs(narrow.first.span<float>()[i] - wide.first.span<float>()[i]) < 0.05f);
+    CHECK(std::abs(narrow.second.span<float>()[i] - wide.second.span<float>()[i]) < 0.15f);
   }
 }
 
