@@ -47,9 +47,9 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
       Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims, device)}, Dtype::f64, device);
       kernels::batch_norm_statistics<T>(stream, dims, x.value().span<T>(), sums.span<double>(),
                                         mean.span<double>(), var.span<double>());
-      kernels::batch_norm_update_running<T>(stream, dims, std::as_const(mean).span<double>(),
-                                            std::as_const(var).span<double>(), options.decay,
-                                            running_mean.span<Accumulator<T>>(), running_var.span<Accumulator<T>>());
+      kernels::batch_norm_update_running<T>(
+          stream, dims, std::as_const(mean).span<double>(), std::as_const(var).span<double>(), options.decay,
+          running_mean.span<Accumulator<T>>(), running_var.span<Accumulator<T>>());
     } else {
       // Copies: the running averages may change before the backward pass.
       mean = accumulator == Dtype::f64 ? running_mean.clone() : running_mean.to(Dtype::f64);
@@ -58,7 +58,8 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
     Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)}, accumulator, device);
     kernels::batch_norm_forward<T>(stream, dims, x.value().span<T>(), std::as_const(mean).span<double>(),
                                    std::as_const(var).span<double>(), options.epsilon,
-                                   gamma.value().span<T>(), beta.value().span<T>(), coefficients.span<Accumulator<T>>(), y.span<T>());
+                                   gamma.value().span<T>(), beta.value().span<T>(),
+                                   coefficients.span<Accumulator<T>>(), y.span<T>());
   });
   // Frozen, x is read for the gradient of gamma alone.
   const bool reads_x = training || gamma.requires_grad();

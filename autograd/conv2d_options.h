@@ -14,8 +14,8 @@ struct Conv2dOptions {
   PerAxis stride = 1;
   Padding padding = 0;
   PerAxis rate = 1;
-  /// Lets f32 factors be rounded to TF32 (10 bits of mantissa) where a device multiplies those faster; sums stay
-  /// f32. Of no effect on the CPU and for other types.
+  /// Lets f32 factors be rounded to TF32 (10 bits of mantissa) where a device multiplies those faster; sums
+  /// stay f32. Of no effect on the CPU and for other types.
   bool allow_tf32 = false;
 };
 

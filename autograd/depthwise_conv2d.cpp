@@ -52,7 +52,8 @@ Tensor workspace(const Tensor& beside, std::int64_t size) {
 template <class T>
 void backward_input(const kernels::DepthwiseConv2dDims& dims, const Tensor& dy, const Tensor& weight,
                     Tensor dx) {
-  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_input_workspace_size<T>(dims, dy.device()));
+  Tensor scratch =
+      workspace<T>(dy, kernels::depthwise_conv2d_backward_input_workspace_size<T>(dims, dy.device()));
   kernels::depthwise_conv2d_backward_input<T>(dy.stream(), dims, dy.span<T>(), weight.span<T>(),
                                               scratch.span<T>(), dx.span<T>());
 }
@@ -60,7 +61,8 @@ void backward_input(const kernels::DepthwiseConv2dDims& dims, const Tensor& dy, 
 template <class T>
 void backward_weight(const kernels::DepthwiseConv2dDims& dims, const Tensor& x, const Tensor& dy,
                      Tensor dweight) {
-  Tensor scratch = workspace<T>(dy, kernels::depthwise_conv2d_backward_weight_workspace_size<T>(dims, dy.device()));
+  Tensor scratch =
+      workspace<T>(dy, kernels::depthwise_conv2d_backward_weight_workspace_size<T>(dims, dy.device()));
   kernels::depthwise_conv2d_backward_weight<T>(dy.stream(), dims, x.span<T>(), dy.span<T>(),
                                                scratch.span<T>(), dweight.span<T>());
 }

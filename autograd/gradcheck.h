@@ -35,8 +35,8 @@ struct CheckResult {
 ///
 /// A random v, because a plain sum hides mistakes (the sum of a softmax is constant). Inputs must be f64
 /// (DtypeError): finite differences in single precision are mostly noise. Keep them away from kinks (relu at
-/// 0, ties of a maximum). Also runs the function twice and demands the same gradient, bit for bit. The function
-/// runs where its inputs are, on any device.
+/// 0, ties of a maximum). Also runs the function twice and demands the same gradient, bit for bit. The
+/// function runs where its inputs are, on any device.
 CheckResult gradcheck(const DifferentiableFunction& f, const std::vector<Variable>& inputs,
                       const GradcheckOptions& options = {});
 

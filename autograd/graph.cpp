@@ -125,8 +125,8 @@ bool Variable::requires_grad() const { return slot_ && slot_->requires_grad; }
 void Variable::set_requires_grad(bool wanted) {
   ATROUS_CHECK(ValueError, slot_ && !slot_->node, "variable",
                "only a leaf can be told whether it wants a gradient");
-  ATROUS_CHECK(DtypeError, !wanted || is_floating(dtype()), "variable", "gradients want f32, f64 or bf16, not ",
-               dtype());
+  ATROUS_CHECK(DtypeError, !wanted || is_floating(dtype()), "variable",
+               "gradients want f32, f64 or bf16, not ", dtype());
   slot_->requires_grad = wanted;
 }
 

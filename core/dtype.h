@@ -95,7 +95,8 @@ decltype(auto) visit_dtype(Dtype dtype, F&& f) {
   fail<DtypeError>("dtype", "unknown element type ", int(dtype));
 }
 
-/// The same for the types that arithmetic is compiled for: f32, f64 and bf16. Throws DtypeError for the others.
+/// The same for the types that arithmetic is compiled for: f32, f64 and bf16. Throws DtypeError for the
+/// others.
 template <class F>
 decltype(auto) visit_float(Dtype dtype, F&& f) {
   switch (dtype) {

@@ -50,7 +50,8 @@ void augment(const Sample& sample, const AugmentOptions& o, Random random, Span<
   const kernels::ResizeDims dims{1, in_h, in_w, h, w, 3, true};
   const Tensor source = sample.image.to(Dtype::f32);
   Tensor resized = Tensor::empty({h, w, 3});
-  kernels::cpu::resize_bilinear_forward<float>(source.stream(), dims, source.span<float>(), resized.span<float>());
+  kernels::cpu::resize_bilinear_forward<float>(source.stream(), dims, source.span<float>(),
+                                               resized.span<float>());
   Tensor resized_labels = Tensor::empty({h, w}, Dtype::u8);
   const kernels::ResizeDims label_dims{1, in_h, in_w, h, w, 1, true};
   kernels::resize_nearest<std::uint8_t>(source.stream(), label_dims, sample.labels.span<std::uint8_t>(),

@@ -37,7 +37,8 @@ void AdamW::update(std::size_t i, const Slot& slot, const Tensor& gradient) {
                             .epsilon = options_.epsilon,
                             .weight_decay = slot.settings.weight_decay,
                             .step = step_.span<std::int64_t>()[0]},
-                           gradient.span<T>(), m_[i].span<Accumulator<T>>(), v_[i].span<Accumulator<T>>(), w.mutable_value().span<T>());
+                           gradient.span<T>(), m_[i].span<Accumulator<T>>(), v_[i].span<Accumulator<T>>(),
+                           w.mutable_value().span<T>());
   });
 }
 

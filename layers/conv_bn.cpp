@@ -24,9 +24,10 @@ Tensor folded_forward(const Tensor& x, const Tensor& weight, const BatchNorm& bn
   visit_float(x.dtype(), [&]<class T>() {
     const Stream stream = x.stream();
     kernels::batch_norm_fold<T>(stream, out[3], bn.gamma().value().span<T>(), bn.beta().value().span<T>(),
-                                bn.running_mean().span<Accumulator<T>>(), bn.running_var().span<Accumulator<T>>(),
-                                bn.constants().epsilon, weight.span<T>(), Span<const T>(),
-                                folded_weight.span<T>(), folded_bias.span<T>());
+                                bn.running_mean().span<Accumulator<T>>(),
+                                bn.running_var().span<Accumulator<T>>(), bn.constants().epsilon,
+                                weight.span<T>(), Span<const T>(), folded_weight.span<T>(),
+                                folded_bias.span<T>());
     const kernels::Conv2dEpilogue<T> epilogue{.bias = folded_bias.span<T>(), .activation = activation};
     const auto run = [&](const auto& forward, std::int64_t scratch_size, const auto& dims) {
       Tensor scratch = Tensor::empty({scratch_size}, x.dtype(), x.device());

@@ -29,7 +29,8 @@ void Sgd::update(std::size_t i, const Slot& slot, const Tensor& gradient) {
                           .momentum = options_.momentum,
                           .weight_decay = slot.settings.weight_decay,
                           .nesterov = options_.nesterov},
-                         gradient.span<T>(), momentum_[i].span<Accumulator<T>>(), w.mutable_value().span<T>());
+                         gradient.span<T>(), momentum_[i].span<Accumulator<T>>(),
+                         w.mutable_value().span<T>());
   });
 }
 
