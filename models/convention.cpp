@@ -7,7 +7,7 @@
 namespace atrous::models {
 
 const std::vector<Convention>& conventions() {
-  // Other sources of weights (TensorFlow, torchvision, Caffe) get a row here with their import.
+  // Other sources of weights (torchvision, Caffe) get a row here with their import.
   static const std::vector<Convention> table = {
       {.name = "atrous",
        .padding = "symmetric",
@@ -24,6 +24,24 @@ const std::vector<Convention>& conventions() {
        .mobilenet_init = layers::Initialiser::fan_in_uniform(),
        .head_init = layers::Initialiser::fan_in_uniform(),
        .width_rounding = {.divisor = 8, .minimum = 8},
+       .preprocessing = {.name = "x/127.5-1",
+                         .mean = {127.5, 127.5, 127.5},
+                         .deviation = {127.5, 127.5, 127.5},
+                         .pad_color = {127.5, 127.5, 127.5}}},
+      // TensorFlow's research/deeplab, "slim". Its image pooling is the first branch of ASPP; an import moves
+      // the weights that see it, so that the table of branches stays one.
+      {.name = "tf",
+       .padding = "symmetric",
+       .align_corners = true,
+       .branch_order = "1x1, rates, image pooling",
+       .output_stride = 16,
+       .dropout = 0.1,
+       .mobilenet_batch_norm = {.epsilon = 1e-3, .decay = 0.997},
+       .resnet_batch_norm = {.epsilon = 1e-5, .decay = 0.95},
+       .head_batch_norm = {.epsilon = 1e-5, .decay = 0.9997},
+       .mobilenet_init = layers::Initialiser::truncated_normal(0.09),
+       .head_init = layers::Initialiser::xavier_uniform(),
+       .width_rounding = {.divisor = 1, .minimum = 1},
        .preprocessing = {.name = "x/127.5-1",
                          .mean = {127.5, 127.5, 127.5},
                          .deviation = {127.5, 127.5, 127.5},
