@@ -1,8 +1,6 @@
 #include "atrous/io/safetensors.h"
 
 #include <algorithm>
-#include <bit>
-#include <cmath>
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -12,24 +10,22 @@
 namespace atrous::io {
 namespace {
 
-static_assert(std::endian::native == std::endian::little, "files are little-endian and are read as they are");
-
-/// IEEE 754 binary16: a sign, 5 bits of exponent, 10 of mantissa. Every value is a float as well.
-float half_to_float(std::uint16_t bits) {
-  const int exponent = bits >> 10 & 31, mantissa = bits & 1023;
-  const std::uint32_t sign = std::uint32_t(bits & 0x8000) << 16;
-  if (exponent == 0) return (sign ? -1.f : 1.f) * std::ldexp(float(mantissa), -24);  // zero and subnormal
-  const std::uint32_t wide = exponent == 31 ? 255 : std::uint32_t(exponent - 15 + 127);
-  return std::bit_cast<float>(sign | wide << 23 | std::uint32_t(mantissa) << 13);
-}
-
-void read_halves(const FileReader& file, std::int64_t offset, Span<float> to) {
-  std::vector<std::uint16_t> halves(static_cast<std::size_t>(std::min<std::int64_t>(to.size(), 1 << 16)));
-  for (std::int64_t i = 0; i < to.size(); i += std::int64_t(halves.size())) {
-    const std::int64_t count = std::min(std::int64_t(halves.size()), to.size() - i);
-    file.read(offset + 2 * i, halves.data(), 2 * count);
-    std::transform(halves.begin(), halves.begin() + count, to.begin() + i, half_to_float);
+ElementType stored_type(Dtype dtype) {
+  switch (dtype) {
+    case Dtype::f32:
+      return ElementType::f32;
+    case Dtype::f64:
+      return ElementType::f64;
+    case Dtype::bf16:
+      return ElementType::bf16;
+    case Dtype::u8:
+      return ElementType::u8;
+    case Dtype::i32:
+      return ElementType::i32;
+    case Dtype::i64:
+      return ElementType::i64;
   }
+  fail<DtypeError>("write_safetensors", "unknown element type ", int(dtype));
 }
 
 /// The bytes' order: wider elements first, by name among equals.
@@ -37,10 +33,10 @@ std::vector<TensorEntry> lay_out(const std::map<std::string, Tensor>& tensors) {
   std::vector<TensorEntry> entries;
   for (const auto& [name, tensor] : tensors)
     entries.push_back({.name = name,
-                       .dtype = tensor.dtype(),
+                       .type = stored_type(tensor.dtype()),
                        .shape = std::vector<std::int64_t>(tensor.shape().begin(), tensor.shape().end())});
   std::stable_sort(entries.begin(), entries.end(), [](const TensorEntry& a, const TensorEntry& b) {
-    return dtype_size(a.dtype) > dtype_size(b.dtype);
+    return element_bytes(a.type) > element_bytes(b.type);
   });
   std::int64_t at = 0;
   for (TensorEntry& entry : entries) {
@@ -58,11 +54,7 @@ SafeTensors read_safetensors(const std::string& path) {
   SafeTensors result;
   result.metadata = std::move(header.metadata);
   for (TensorEntry& entry : header.entries) {
-    Tensor tensor = Tensor::empty(Shape(entry.shape), entry.dtype);
-    if (entry.half)
-      read_halves(file, header.data_at + entry.begin, tensor.span<float>());
-    else
-      file.read(header.data_at + entry.begin, tensor.data(), tensor.bytes());
+    Tensor tensor = read_elements(file, header.data_at + entry.begin, entry.type, Shape(entry.shape));
     result.tensors.emplace(std::move(entry.name), std::move(tensor));
   }
   return result;

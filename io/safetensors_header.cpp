@@ -11,19 +11,19 @@
 namespace atrous::io {
 namespace {
 
-struct StoredType {
+struct NamedType {
   const char* name;
-  Dtype dtype;
-  int bytes;
+  ElementType type;
 };
-// The names that the format gives to the dtypes. F16 comes last: it is read as f32 and never written.
-constexpr StoredType kTypes[] = {{"F32", Dtype::f32, 4}, {"F64", Dtype::f64, 8}, {"BF16", Dtype::bf16, 2},
-                                 {"U8", Dtype::u8, 1},   {"I32", Dtype::i32, 4}, {"I64", Dtype::i64, 8},
-                                 {"F16", Dtype::f32, 2}};
+// The names that the format gives to the types.
+constexpr NamedType kTypes[] = {{"F32", ElementType::f32}, {"F64", ElementType::f64},
+                                {"F16", ElementType::f16}, {"BF16", ElementType::bf16},
+                                {"U8", ElementType::u8},   {"I32", ElementType::i32},
+                                {"I64", ElementType::i64}};
 
-const char* stored_name(Dtype dtype) {
+const char* stored_name(ElementType type) {
   return std::find_if(std::begin(kTypes), std::end(kTypes),
-                      [&](const StoredType& t) { return t.dtype == dtype; })
+                      [&](const NamedType& t) { return t.type == type; })
       ->name;
 }
 
@@ -81,12 +81,10 @@ class HeaderParser {
       header_.metadata[name_] = text;
     } else if (place_ == Place::tensor && field_ == kDtype) {
       const auto type = std::find_if(std::begin(kTypes), std::end(kTypes),
-                                     [&](const StoredType& t) { return text == t.name; });
+                                     [&](const NamedType& t) { return text == t.name; });
       check(type != std::end(kTypes), "tensor ", printable(name_), " has dtype ", printable(text),
             "; F32, F64, F16, BF16, U8, I32 and I64 are read");
-      header_.entries.back().dtype = type->dtype;
-      header_.entries.back().half = text == "F16";
-      element_bytes_ = type->bytes;
+      header_.entries.back().type = type->type;
     } else {
       unexpected("a text");
     }
@@ -162,17 +160,10 @@ class HeaderParser {
     entry.end = offsets_[1];
     check(entry.begin <= entry.end, "tensor ", printable(name_), " begins at byte ", entry.begin,
           " and ends at ", entry.end);
-    // Sizes of 0 are left out of the product, as in Shape: the others must not overflow either.
-    std::int64_t bytes = element_bytes_;
-    bool fits = true, empty = false;
-    for (const std::int64_t size : entry.shape) {
-      empty |= size == 0;
-      fits &= size == 0 || !__builtin_mul_overflow(bytes, size, &bytes);
-    }
-    check(fits, "tensor ", printable(name_), " has a shape of more than 2^63 bytes");
-    if (empty) bytes = 0;
-    check(entry.end - entry.begin == bytes, "tensor ", printable(name_), " has ", entry.end - entry.begin,
-          " bytes; its shape and dtype want ", bytes);
+    const auto bytes = array_bytes(entry.shape, element_bytes(entry.type));
+    check(bytes.has_value(), "tensor ", printable(name_), " has a shape of more than 2^63 bytes");
+    check(entry.end - entry.begin == *bytes, "tensor ", printable(name_), " has ", entry.end - entry.begin,
+          " bytes; its shape and dtype want ", *bytes);
   }
 
   const FileReader& file_;
@@ -180,7 +171,7 @@ class HeaderParser {
   Place place_ = Place::start;
   std::string name_;
   std::set<std::string> seen_;
-  int fields_ = 0, field_ = 0, element_bytes_ = 0;
+  int fields_ = 0, field_ = 0;
   std::vector<std::int64_t> offsets_;
 };
 
@@ -247,9 +238,9 @@ std::string safetensors_header_text(const std::vector<TensorEntry>& entries,
   for (const TensorEntry& entry : entries) {
     std::string sizes;
     for (const std::int64_t size : entry.shape) sizes += (sizes.empty() ? "" : ",") + std::to_string(size);
-    out += separator + json_text(entry.name) + ":{\"dtype\":\"" + stored_name(entry.dtype) +
-           "\",\"shape\":[" + sizes + "],\"data_offsets\":[" + std::to_string(entry.begin) + "," +
-           std::to_string(entry.end) + "]}";
+    out += separator + json_text(entry.name) + ":{\"dtype\":\"" + stored_name(entry.type) + "\",\"shape\":[" +
+           sizes + "],\"data_offsets\":[" + std::to_string(entry.begin) + "," + std::to_string(entry.end) +
+           "]}";
     separator = ",";
   }
   out += "}";

@@ -7,7 +7,7 @@
 #include <string_view>
 #include <vector>
 
-#include "atrous/core/dtype.h"
+#include "atrous/io/element_type.h"
 #include "atrous/io/file.h"
 
 // The header of a safetensors file, read and written.
@@ -20,8 +20,7 @@ inline constexpr const char* kMetadataKey = "__metadata__";
 
 struct TensorEntry {
   std::string name;
-  Dtype dtype = Dtype::f32;  ///< of the tensor; f32 for a stored F16
-  bool half = false;         ///< stored as F16
+  ElementType type = ElementType::f32;
   std::vector<std::int64_t> shape;
   std::int64_t begin = 0, end = 0;  ///< bytes behind the header
 };

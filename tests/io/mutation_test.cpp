@@ -2,17 +2,21 @@
 // a crash, an access that the sanitizers object to) is a bug. Seeds are fixed, so a failure repeats.
 
 #include <algorithm>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 
 #include "atrous/core/random.h"
 #include "atrous/io/checkpoint.h"
+#include "atrous/io/crc32c.h"
 #include "atrous/io/image.h"
 #include "atrous/io/label_png.h"
 #include "atrous/io/npy.h"
 #include "atrous/io/safetensors.h"
+#include "atrous/io/weight_file.h"
 #include "tests/io/crafted_png.h"
 #include "tests/io/jpeg_samples.h"
+#include "tests/io/weight_samples.h"
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -85,6 +89,28 @@ Bytes with_right_checksums(const Bytes& bytes) {
   return out;
 }
 
+/// Recomputes the sums of the three blocks of a checkpoint's index, whose footer is whole.
+Bytes with_right_sums(Bytes bytes) {
+  std::size_t at = bytes.size() - 48;
+  const auto number = [&] {
+    std::size_t value = 0;
+    for (int shift = 0;; shift += 7) {
+      value |= std::size_t(bytes[at] & 127) << shift;
+      if (bytes[at++] < 128) return value;
+    }
+  };
+  const auto seal = [&](std::size_t offset, std::size_t size) {
+    const std::uint32_t crc = io::crc32c({bytes.data() + offset, std::int64_t(size) + 1});
+    const std::uint32_t masked = (crc >> 15 | crc << 17) + 0xa282ead8u;
+    std::memcpy(bytes.data() + offset + size + 1, &masked, 4);
+  };
+  const std::size_t meta = number(), meta_size = number(), list = number(), list_size = number();
+  seal(meta, meta_size);
+  seal(list, list_size);
+  seal(0, meta - 5);  // the one block of entries lies before them
+  return bytes;
+}
+
 }  // namespace
 
 TEST_CASE("damaged safetensors files are read or refused", "[io][mutation]") {
@@ -108,6 +134,39 @@ TEST_CASE("damaged npy files are read or refused", "[io][mutation]") {
   io::write_npy(folder.file("a"), Tensor::full({2, 3}, 1));
   CHECK(survivors(file_bytes(folder.file("a")), 2000, [](const std::string& path) { io::read_npy(path); }) >
         10);
+}
+
+TEST_CASE("damaged files of weights are read or refused", "[io][mutation]") {
+  const auto read_all = [](const std::string& path) {
+    const auto file = io::open_weight_file(path);
+    for (std::size_t i = 0; i < file->tensors().size(); ++i) file->read(i);
+  };
+  for (const char* name :
+       {"torch.pth", "torch_training.pth", "small.tflite", "caffe.caffemodel", "caffe_v1.caffemodel"}) {
+    INFO(name);
+    survivors(file_bytes(weight_sample(name)), 1000, read_all);
+  }
+  // Behind the checksums: the index of a checkpoint with new sums, and the pickle of a good archive.
+  const Bytes index = file_bytes(weight_sample("tensorflow.ckpt.index"));
+  survivors(index, 2000, [&](const std::string& path) {
+    Bytes bytes = file_bytes(path);
+    bytes.resize(index.size());
+    std::copy(index.end() - 48, index.end(), bytes.end() - 48);
+    const std::string sealed = path + ".index";
+    std::filesystem::remove(path);
+    std::ofstream(sealed, std::ios::binary)
+        .write(reinterpret_cast<const char*>(with_right_sums(bytes).data()), std::streamsize(bytes.size()));
+    io::open_weight_file(sealed);
+  });
+  const std::string program = pickled_tensor("w", {2, 3}, {3, 1}, 0, 6);
+  survivors(Bytes(program.begin(), program.end()), 2000, [&](const std::string& path) {
+    const Bytes bytes = file_bytes(path);
+    const Bytes pth = crafted_pth(std::string(bytes.begin(), bytes.end()), 6);
+    std::filesystem::remove(path);
+    std::ofstream(path, std::ios::binary)
+        .write(reinterpret_cast<const char*>(pth.data()), std::streamsize(pth.size()));
+    read_all(path);
+  });
 }
 
 TEST_CASE("damaged PNG files are read or refused", "[io][mutation]") {
