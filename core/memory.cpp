@@ -82,6 +82,27 @@ class CudaSource final : public Source {
   Device device_;
 };
 
+// Addresses of the host for whatever device a DryRun plays: the system maps no page before it is touched.
+class ReservedSource final : public Source {
+ public:
+  void* allocate(std::size_t bytes) override {
+    void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (block == MAP_FAILED) return nullptr;
+    sizes_[block] = bytes;
+    return block;
+  }
+  void release(void* block) noexcept override {
+    const auto found = sizes_.find(block);
+    munmap(block, found->second);
+    sizes_.erase(found);
+  }
+  void fill(void* to, unsigned char value, std::size_t bytes) override { std::memset(to, value, bytes); }
+  void read(void* to, const void* from, std::size_t bytes) override { std::memcpy(to, from, bytes); }
+
+ private:
+  std::unordered_map<void*, std::size_t> sizes_;
+};
+
 // Keeps what is freed. On a CUDA device a free block belongs to the stream that it was allocated under: given
 // out again there, whatever still reads or writes it comes before its next use by the order of the stream.
 class Allocator {
@@ -121,6 +142,7 @@ class Allocator {
       if (!guard_intact(block - kGuard) || !guard_intact(block + info.bytes)) ++damaged_;
       block -= kGuard;
     }
+    if (!info.counted) return source_->release(block);
     stats_.in_use -= std::int64_t(info.key.size);
     try {
       free_[info.key].push_back(block);
@@ -142,6 +164,13 @@ class Allocator {
   void reset_peak() {
     const std::lock_guard lock(mutex_);
     stats_.peak = stats_.in_use;
+  }
+  // Forgets what was freed, and counts from nothing on: blocks that are still alive are of no interest.
+  void restart() {
+    const std::lock_guard lock(mutex_);
+    trim_locked();
+    stats_ = {};
+    for (auto& [user, live] : live_) live.counted = false;
   }
   void set_cap(std::int64_t bytes) {
     const std::lock_guard lock(mutex_);
@@ -166,6 +195,7 @@ class Allocator {
     Key key;
     std::size_t bytes;
     bool checked;
+    bool counted = true;  // in stats_; false for what is left of an earlier rehearsal
   };
 
   bool guard_intact(const unsigned char* guard) noexcept {
@@ -236,6 +266,30 @@ Allocator& cuda_allocator(Device device) {
   return *allocator;
 }
 
+// One a device, for all rehearsals: a tensor may outlive its own.
+class RehearsedAllocators {
+ public:
+  Allocator& of(Device device) {
+    const std::lock_guard lock(mutex_);
+    auto& allocator = all_[{device.type, device.index}];
+    if (!allocator) allocator = std::make_unique<Allocator>(device, std::make_unique<ReservedSource>());
+    return *allocator;
+  }
+  void restart() {
+    const std::lock_guard lock(mutex_);
+    for (auto& [key, allocator] : all_) allocator->restart();
+  }
+
+ private:
+  std::mutex mutex_;
+  std::map<std::pair<DeviceType, int>, std::unique_ptr<Allocator>> all_;
+};
+
+RehearsedAllocators& rehearsed() {
+  static auto* all = new RehearsedAllocators;
+  return *all;
+}
+
 Allocator& allocator_of(Device device) { return device.is_cpu() ? cpu_allocator() : cuda_allocator(device); }
 
 }  // namespace
@@ -250,6 +304,14 @@ std::int64_t damaged_blocks(Device device) { return allocator_of(device).damaged
 namespace detail {
 void* allocate(std::size_t bytes, Device device) { return allocator_of(device).allocate(bytes); }
 void deallocate(void* block, Device device) noexcept { allocator_of(device).deallocate(block); }
+void* rehearse_allocate(std::size_t bytes, Device device) {
+  return rehearsed().of(device).allocate(bytes);
+}
+void rehearse_deallocate(void* block, Device device) noexcept {
+  rehearsed().of(device).deallocate(block);
+}
+void begin_rehearsal() { rehearsed().restart(); }
+MemoryStats rehearsal_stats(Device device) { return rehearsed().of(device).stats(); }
 }  // namespace detail
 
 }  // namespace atrous

@@ -44,6 +44,12 @@ namespace detail {
 /// At least `bytes` bytes, aligned to 64. Throws MemoryError.
 void* allocate(std::size_t bytes, Device device);
 void deallocate(void* block, Device device) noexcept;
+/// The same in a DryRun: addresses that nobody else has, and no memory until they are touched.
+void* rehearse_allocate(std::size_t bytes, Device device);
+void rehearse_deallocate(void* block, Device device) noexcept;
+/// Counts from nothing on.
+void begin_rehearsal();
+MemoryStats rehearsal_stats(Device device);
 }  // namespace detail
 
 }  // namespace atrous

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "atrous/core/dry_run.h"
 #include "atrous/core/error.h"
 
 namespace atrous {
@@ -149,7 +150,7 @@ void set_threads(int count) {
 }
 
 void detail::parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* context) {
-  if (n <= 0) return;
+  if (n <= 0 || in_dry_run()) return;
   const std::int64_t most = n / std::max<std::int64_t>(grain, 1);  // parts that are large enough
   if (most > 1 && !Team::inside) {
     Pool& p = pool();

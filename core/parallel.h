@@ -35,7 +35,7 @@ void parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* c
 
 /// Calls body(begin, end) on parts that cover 0..n-1, at most one part a thread, none smaller than `grain`
 /// (unless n is). A call from inside a body runs inline. An exception of a body is thrown again here (of the
-/// lowest part that threw).
+/// lowest part that threw). In a DryRun the body is not called.
 template <class Body>
 void parallel_for(std::int64_t n, std::int64_t grain, Body&& body) {
   using Plain = std::remove_reference_t<Body>;

@@ -1,14 +1,24 @@
 #include "atrous/core/storage.h"
 
+#include "atrous/core/dry_run.h"
 #include "atrous/core/memory.h"
 
 namespace atrous {
 
 Storage::Storage(std::size_t bytes, Device device)
-    : bytes_(bytes), device_(device), data_(bytes ? detail::allocate(bytes, device) : nullptr) {}
+    : bytes_(bytes), device_(device), rehearsed_(in_dry_run()) {
+  if (!bytes)
+    data_ = nullptr;
+  else
+    data_ = rehearsed_ ? detail::rehearse_allocate(bytes, device) : detail::allocate(bytes, device);
+}
 
 Storage::~Storage() {
-  if (data_) detail::deallocate(data_, device_);
+  if (!data_) return;
+  if (rehearsed_)
+    detail::rehearse_deallocate(data_, device_);
+  else
+    detail::deallocate(data_, device_);
 }
 
 }  // namespace atrous

@@ -21,6 +21,7 @@ class Storage {
  private:
   std::size_t bytes_;
   Device device_;
+  bool rehearsed_;  // made in a DryRun: an address without memory
   void* data_;
 };
 

@@ -8,6 +8,7 @@
 
 #include "atrous/core/config.h"
 #include "atrous/core/cuda_backend.h"
+#include "atrous/core/dry_run.h"
 #include "atrous/core/error.h"
 
 namespace atrous {
@@ -31,7 +32,7 @@ To convert(From value) {
 
 // Bytes from one device to another, in the order of their streams. What comes to the host is there on return.
 void copy_bytes(void* to, Device to_device, const void* from, Device from_device, std::int64_t count) {
-  if (count == 0) return;
+  if (count == 0 || in_dry_run()) return;
   const auto bytes = std::size_t(count);
   if (to_device.is_cpu() && from_device.is_cpu()) {
     std::memmove(to, from, bytes);
@@ -61,7 +62,7 @@ Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
 
 Tensor Tensor::zeros(const Shape& shape, Dtype dtype, Device device) {
   Tensor t = empty(shape, dtype, device);
-  if (!t.bytes()) return t;
+  if (!t.bytes() || in_dry_run()) return t;
   if (device.is_cpu()) {
     std::memset(t.data(), 0, std::size_t(t.bytes()));
   } else if constexpr (ATROUS_WITH_CUDA) {
@@ -81,7 +82,7 @@ Tensor Tensor::from(const Shape& shape, const std::vector<T>& values) {
   ATROUS_CHECK(ShapeError, shape.numel() == std::int64_t(values.size()), "tensor", shape, " has ",
                shape.numel(), " elements; ", values.size(), " values were given");
   Tensor t = empty(shape, dtype_of<T>());
-  std::copy(values.begin(), values.end(), t.span<T>().begin());
+  if (!in_dry_run()) std::copy(values.begin(), values.end(), t.span<T>().begin());
   return t;
 }
 template Tensor Tensor::from(const Shape&, const std::vector<float>&);
@@ -98,6 +99,7 @@ std::int64_t Tensor::dim(int axis) const {
 
 double Tensor::item() const {
   ATROUS_CHECK(ShapeError, numel() == 1, "tensor", "item() wants one element; this is ", shape_);
+  if (in_dry_run()) return 1;
   const Tensor host = to(kCpu);
   return visit_dtype(dtype_, [&]<class T>() { return convert<double>(host.span<T>()[0]); });
 }
@@ -122,6 +124,7 @@ Tensor Tensor::to(Dtype dtype) const {
   if (dtype == dtype_ || !defined()) return *this;
   if (!device().is_cpu()) return to(kCpu).to(dtype).to(device());
   Tensor t = empty(shape_, dtype, device());
+  if (in_dry_run()) return t;
   visit_dtype(dtype_, [&]<class From>() {
     visit_dtype(dtype, [&]<class To>() {
       const Span<const From> from = span<From>();
@@ -140,6 +143,7 @@ Tensor Tensor::to(Device device) const {
 
 void Tensor::fill(double value) {
   if (!device().is_cpu()) return copy_from(full(shape_, value, dtype_));
+  if (in_dry_run()) return;
   visit_dtype(dtype_, [&]<class T>() {
     const Span<T> elements = span<T>();
     std::fill(elements.begin(), elements.end(), convert<T>(value));

@@ -3,6 +3,7 @@
 #include "atrous/core/config.h"
 #include "atrous/core/cpu_isa.h"
 #include "atrous/core/device.h"
+#include "atrous/core/dry_run.h"
 #include "atrous/core/dtype.h"
 #include "atrous/core/error.h"
 #include "atrous/core/span.h"
@@ -18,7 +19,7 @@
 //   ATROUS_INSTANTIATE(relu_forward);                             after a definition, inside its namespace
 //
 // In a build without CUDA, the third throws DeviceError for a CUDA stream. In a build with CUDA, a kernel
-// without its CUDA half is a link error that names it.
+// without its CUDA half is a link error that names it. In a DryRun the third does nothing.
 
 namespace atrous::kernels {
 
@@ -32,8 +33,11 @@ class Kernel<void(Stream, Args...)> {
   constexpr Kernel(const char* name, Function* cpu, Function* cuda) : name_(name), cpu_(cpu), cuda_(cuda) {}
 
   void operator()(Stream stream, Args... args) const {
-    if (stream.device.is_cpu()) return cpu_(stream, args...);
-    ATROUS_CHECK(DeviceError, cuda_, name_, "asked for on ", stream.device, ", and this build has no CUDA");
+    const bool on_cpu = stream.device.is_cpu();
+    ATROUS_CHECK(DeviceError, on_cpu || cuda_, name_, "asked for on ", stream.device,
+                 ", and this build has no CUDA");
+    if (in_dry_run()) return;
+    if (on_cpu) return cpu_(stream, args...);
     cuda_(stream, args...);
   }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "atrous/core/error.h"
+#include "atrous/core/parallel.h"
 
 namespace atrous::models {
 namespace {
@@ -30,13 +31,15 @@ Tensor pad_image(const Tensor& image, std::int64_t h, std::int64_t w, const Prep
   Tensor y = Tensor::empty({batch, h, w, 3});
   const Span<const float> from = image.span<float>();
   const Span<float> to = y.span<float>();
-  for (std::int64_t row = 0; row < batch * h; ++row) {
-    const std::int64_t n = row / h, r = row % h;
-    const std::int64_t kept = r < in_h ? in_w : 0;
-    float* out = to.data() + row * w * 3;
-    if (kept) std::copy_n(from.data() + (n * in_h + r) * in_w * 3, kept * 3, out);
-    for (std::int64_t i = kept; i < w; ++i) std::copy_n(colour, 3, out + i * 3);
-  }
+  parallel_for(batch * h, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row) {
+      const std::int64_t n = row / h, r = row % h;
+      const std::int64_t kept = r < in_h ? in_w : 0;
+      float* out = to.data() + row * w * 3;
+      if (kept) std::copy_n(from.data() + (n * in_h + r) * in_w * 3, kept * 3, out);
+      for (std::int64_t i = kept; i < w; ++i) std::copy_n(colour, 3, out + i * 3);
+    }
+  });
   return y;
 }
 

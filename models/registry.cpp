@@ -98,15 +98,19 @@ std::unique_ptr<Model> build(const ModelConfig& config) {
   fail_unknown(config.name);
 }
 
-std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options) {
+ModelConfig resolve(std::string_view name, const ModelOptions& options) {
   const std::size_t colon = name.find(':');
   const bool suffixed = colon != std::string_view::npos;
   const Convention& rules = convention(suffixed ? name.substr(colon + 1) : std::string_view());
-  auto model = build({.name = std::string(name.substr(0, colon)),
-                      .convention = rules.name,
-                      .classes = options.classes,
-                      .output_stride = options.output_stride ? options.output_stride : rules.output_stride,
-                      .width = options.width});
+  return {.name = std::string(name.substr(0, colon)),
+          .convention = rules.name,
+          .classes = options.classes,
+          .output_stride = options.output_stride ? options.output_stride : rules.output_stride,
+          .width = options.width};
+}
+
+std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options) {
+  auto model = build(resolve(name, options));
   model->initialise(options.seed);
   return model;
 }

@@ -19,6 +19,10 @@ struct ModelOptions {
   std::uint64_t seed = 1;          ///< of the initial weights
 };
 
+/// What a name and options stand for, with the convention's own where they say nothing. Throws ValueError for
+/// an unknown convention; the rest is build()'s to refuse.
+ModelConfig resolve(std::string_view name, const ModelOptions& options = {});
+
 /// A model with initial weights, in training mode. Throws ValueError for an unknown name (with the near ones
 /// listed), classes outside 1..256, and options that the parts refuse.
 std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options = {});

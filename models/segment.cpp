@@ -45,9 +45,11 @@ Tensor cropped(const Tensor& x, std::int64_t h, std::int64_t w) {
   Tensor y = Tensor::empty(x.shape().with(1, h).with(2, w), x.dtype());
   const Span<const T> from = x.span<T>();
   const Span<T> to = y.span<T>();
-  for (std::int64_t row = 0; row < x.dim(0) * h; ++row)
-    std::copy_n(from.data() + (row / h * x.dim(1) + row % h) * x.dim(2) * channels, w * channels,
-                to.data() + row * w * channels);
+  parallel_for(x.dim(0) * h, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t row = begin; row < end; ++row)
+      std::copy_n(from.data() + (row / h * x.dim(1) + row % h) * x.dim(2) * channels, w * channels,
+                  to.data() + row * w * channels);
+  });
   return y;
 }
 
