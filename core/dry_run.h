@@ -10,9 +10,9 @@
 namespace atrous {
 
 /// While one lives, tensors made by its thread have addresses without memory behind them, kernels called by
-/// it do nothing, and neither do parallel_for and the fills and copies of Tensor. Whatever else writes to such a tensor gets
-/// pages for what it touches; whatever reads finds zeros, except that Tensor::item() is 1 (what backward()
-/// starts from). Tensors of before keep their values.
+/// it do nothing, and neither do parallel_for and the fills and copies of Tensor. Whatever else writes to
+/// such a tensor gets pages for what it touches; whatever reads finds zeros, except that Tensor::item() is 1
+/// (what backward() starts from). Tensors of before keep their values.
 ///
 /// Only one lives at a time in a process; a second waits. Tensors made under it may outlive it, but are good
 /// for nothing.

@@ -86,7 +86,8 @@ class CudaSource final : public Source {
 class ReservedSource final : public Source {
  public:
   void* allocate(std::size_t bytes) override {
-    void* block = mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    void* block =
+        mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (block == MAP_FAILED) return nullptr;
     sizes_[block] = bytes;
     return block;
@@ -304,12 +305,8 @@ std::int64_t damaged_blocks(Device device) { return allocator_of(device).damaged
 namespace detail {
 void* allocate(std::size_t bytes, Device device) { return allocator_of(device).allocate(bytes); }
 void deallocate(void* block, Device device) noexcept { allocator_of(device).deallocate(block); }
-void* rehearse_allocate(std::size_t bytes, Device device) {
-  return rehearsed().of(device).allocate(bytes);
-}
-void rehearse_deallocate(void* block, Device device) noexcept {
-  rehearsed().of(device).deallocate(block);
-}
+void* rehearse_allocate(std::size_t bytes, Device device) { return rehearsed().of(device).allocate(bytes); }
+void rehearse_deallocate(void* block, Device device) noexcept { rehearsed().of(device).deallocate(block); }
 void begin_rehearsal() { rehearsed().restart(); }
 MemoryStats rehearsal_stats(Device device) { return rehearsed().of(device).stats(); }
 }  // namespace detail

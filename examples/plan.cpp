@@ -40,7 +40,7 @@ std::int64_t parse_bytes(const std::string& text) {
   char* end = nullptr;
   const double number = std::strtod(text.c_str(), &end);
   const std::string unit = end;
-  const std::pair<const char*, double> units[] = {{"", 1},     {"MB", 1e6},        {"GB", 1e9},
+  const std::pair<const char*, double> units[] = {{"", 1},      {"MB", 1e6},        {"GB", 1e9},
                                                   {"TB", 1e12}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
   for (const auto& [name, factor] : units)
     if (unit == name && end != text.c_str() && number > 0 && number * factor < 1e18)
@@ -130,7 +130,9 @@ int main(int argc, char** argv) {
   flags.common.add_model(app);
   flags.common.add_run(app);
   app.add_option("--size", flags.size, "HxW of the images, or of the training crops")->capture_default_str();
-  app.add_option("--batch", flags.batch, "Images at once")->capture_default_str()->check(CLI::Range(1, 65536));
+  app.add_option("--batch", flags.batch, "Images at once")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 65536));
   app.add_flag("--train", flags.training, "A training step; without it, images to labels");
   app.add_option("--optimizer", flags.train.optimizer, "sgd or adamw")
       ->capture_default_str()

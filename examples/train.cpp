@@ -5,12 +5,10 @@
 #include <fstream>
 #include <iostream>
 
-#include "atrous/autograd/upsample.h"
 #include "atrous/core/memory.h"
 #include "atrous/io/dataset.h"
 #include "atrous/io/file.h"
 #include "atrous/io/loader.h"
-#include "atrous/layers/poly_lr.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/segment.h"
 #include "atrous/models/weights.h"
@@ -72,6 +70,7 @@ class Run {
                                                   .width = options_.common.width,
                                                   .seed = options_.common.seed});
     if (options_.freeze_bn) model_->freeze_batch_norm();
+    if (options_.bn_decay > 0) model_->set_batch_norm_decay(options_.bn_decay);
     std::printf("%s, output stride %ld: %ld parameters\n", model_->config().name.c_str(),
                 long(model_->config().output_stride), long(model_->parameter_count()));
     if (!options_.init.empty() && options_.resume.empty())
@@ -81,6 +80,7 @@ class Run {
     if (!options_.resume.empty()) step_ = load_run(options_.resume, *model_, *optimizer_);
     std::filesystem::create_directories(options_.out);
     log_ = std::make_unique<Log>(options_.out + "/log.jsonl", step_);
+    io::write_text(options_.out + "/recipe.txt", text_of(options_.recipe()), "train");
   }
 
   void train() {
@@ -105,7 +105,8 @@ class Run {
                        .augment = {.crop_h = options_.crop,
                                    .crop_w = options_.crop,
                                    .scale_min = range[0],
-                                   .scale_max = range[1]},
+                                   .scale_max = range[1],
+                                   .scale_step = options_.scale_step},
                        .preprocessing = model_->convention().preprocessing},
                       step_);
     Progress progress("train", "steps", options_.steps, step_);
@@ -113,7 +114,7 @@ class Run {
     double smooth = 0;
     while (step_ < end) {
       const auto begin = Clock::now();
-      const double lr = layers::poly_lr(options_.lr, step_, options_.steps, options_.power);
+      const double lr = learning_rate(options_, step_);
       const double loss = one_step(loader.next(), lr);
       ++step_;
       const double seconds = std::chrono::duration<double>(Clock::now() - begin).count();
@@ -133,11 +134,8 @@ class Run {
 
   double one_step(const io::Batch& batch, double lr) {
     const Variable logits = model_->forward(Variable(batch.images.to(device_)));
-    const Variable loss = upsample_cross_entropy(logits, batch.labels.to(device_),
-                                                 {.loss = {.ignore_label = io::kIgnore,
-                                                           .class_weights = class_weights_,
-                                                           .hard_fraction = options_.hard_fraction},
-                                                  .align_corners = model_->convention().align_corners});
+    const Variable loss = training_loss(options_, logits, batch.labels.to(device_), class_weights_,
+                                        model_->convention().align_corners);
     loss.backward();
     optimizer_->set_lr(lr);
     const layers::StepReport report = optimizer_->step();
@@ -200,6 +198,8 @@ int main(int argc, char** argv) {
     if (!options.resume.empty()) {
       options.adopt(saved_recipe(options.resume), app);
       options.out = options.resume;
+    } else {
+      options.apply_recipe(app);
     }
     Run(options).train();
   });

@@ -32,6 +32,13 @@ void mirror(std::int64_t h, std::int64_t w, std::int64_t channels, Span<T> image
                        image.data() + (y * w + right) * channels);
 }
 
+double draw_scale(const AugmentOptions& o, Random& random) {
+  if (o.scale_step <= 0) return random.uniform(o.scale_min, o.scale_max);
+  // Half a step of room: 0.5 + 6 * 0.25 counts as 2 whatever the rounding.
+  const auto steps = std::int64_t((o.scale_max - o.scale_min) / o.scale_step + 0.5);
+  return o.scale_min + double(random.below(steps + 1)) * o.scale_step;
+}
+
 }  // namespace
 
 void augment(const Sample& sample, const AugmentOptions& o, Random random, Span<float> image,
@@ -41,7 +48,7 @@ void augment(const Sample& sample, const AugmentOptions& o, Random random, Span<
   ATROUS_CHECK(ValueError, o.scale_min > 0 && o.scale_min <= o.scale_max, "augment", "scales from ",
                o.scale_min, " to ", o.scale_max);
   const std::int64_t in_h = sample.image.dim(1), in_w = sample.image.dim(2);
-  const double scale = random.uniform(o.scale_min, o.scale_max);
+  const double scale = draw_scale(o, random);
   const std::int64_t h = scaled(in_h, scale), w = scaled(in_w, scale);
   const std::int64_t top = random.below(std::max<std::int64_t>(1, h - o.crop_h + 1));
   const std::int64_t left = random.below(std::max<std::int64_t>(1, w - o.crop_w + 1));

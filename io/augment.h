@@ -10,7 +10,8 @@ namespace atrous::io {
 
 struct AugmentOptions {
   std::int64_t crop_h = 0, crop_w = 0;      ///< pixels of the result
-  double scale_min = 0.5, scale_max = 2.0;  ///< the image's scale is drawn uniformly between them
+  double scale_min = 0.5, scale_max = 2.0;  ///< the image's scale is drawn uniformly between them,
+  double scale_step = 0;                    ///< or, above 0, from scale_min, scale_min + scale_step, ...
   bool flip = true;                         ///< mirrored with probability 1/2
   std::array<double, 3> pad_color{127.5, 127.5, 127.5};
 };

@@ -31,6 +31,7 @@ class BatchNorm : public Layer {
 
  protected:
   void set_frozen(bool frozen) override { frozen_ = frozen; }
+  void set_decay(double decay) override { constants_.decay = decay; }
 
  private:
   BatchNormConstants constants_;

@@ -40,6 +40,11 @@ void Module::freeze_batch_norm(bool frozen) {
   visit(*this, "", [&](Module& m, const std::string&) { m.set_frozen(frozen); });
 }
 
+void Module::set_batch_norm_decay(double decay) {
+  ATROUS_CHECK(ValueError, decay >= 0 && decay < 1, "batch_norm", "a decay of ", decay, " is not in [0, 1)");
+  visit(*this, "", [&](Module& m, const std::string&) { m.set_decay(decay); });
+}
+
 void Module::zero_grad() {
   visit(*this, "", [](Module& m, const std::string&) {
     for (OwnParameter& p : m.parameters_) p.variable.zero_grad();

@@ -59,6 +59,9 @@ class Module {
   /// Batch norms of the whole tree normalise by their running statistics, which no longer change, also in
   /// training mode. Their gamma and beta still learn (Variable::set_requires_grad stops those).
   void freeze_batch_norm(bool frozen = true);
+  /// How slowly the running statistics of all batch norms move (BatchNormConstants). ValueError unless it is
+  /// in [0, 1).
+  void set_batch_norm_decay(double decay);
 
   /// Forgets every gradient.
   void zero_grad();
@@ -85,6 +88,7 @@ class Module {
   void add_child(std::string name, Module& child);
 
   virtual void set_frozen(bool) {}
+  virtual void set_decay(double) {}
   /// Told by initialise() to modules that draw random numbers of their own.
   virtual void set_seed(std::uint64_t /*seed*/, const std::string& /*name*/) {}
 

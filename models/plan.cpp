@@ -76,7 +76,8 @@ std::int64_t largest_batch(const ModelConfig& model, PlanRequest request, std::i
   std::int64_t fits = 0, fails = most + 1;
   for (request.batch = 1; fits + 1 < fails;) {
     (plan(model, request).peak_bytes() <= bytes ? fits : fails) = request.batch;
-    request.batch = fails > most ? std::min(2 * fits, most) : (fits + fails) / 2;  // doubling, then halving the gap
+    request.batch =
+        fails > most ? std::min(2 * fits, most) : (fits + fails) / 2;  // doubling, then halving the gap
   }
   return fits;
 }

@@ -5,11 +5,17 @@
 #include <map>
 #include <nlohmann/json.hpp>
 
+#include "atrous/autograd/softmax.h"
+#include "atrous/autograd/upsample.h"
 #include "atrous/core/error.h"
+#include "atrous/io/dataset.h"
 #include "atrous/io/file.h"
 #include "atrous/io/safetensors.h"
+#include "atrous/kernels/resize/resize.h"
 #include "atrous/layers/adamw.h"
+#include "atrous/layers/poly_lr.h"
 #include "atrous/layers/sgd.h"
+#include "atrous/layers/step_lr.h"
 #include "atrous/models/weights.h"
 
 namespace atrous::examples {
@@ -97,12 +103,37 @@ std::int64_t load_run(const std::string& dir, models::Model& model, layers::Opti
 }
 
 std::unique_ptr<layers::Optimizer> make_optimizer(const TrainOptions& o, models::Model& model) {
+  const layers::ParameterRule decay = layers::decay_conv_weights(o.weight_decay);
+  const layers::ParameterRule rule = [&](const layers::Parameter& p) {
+    layers::ParameterSettings settings = decay(p);
+    if (p.name.find(".logits") != std::string::npos) settings.lr_multiplier *= o.logits_lr;
+    if (p.kind == layers::ParameterKind::bias) settings.lr_multiplier *= o.bias_lr;
+    if (p.kind == layers::ParameterKind::batch_norm) settings.lr_multiplier *= o.bn_lr;
+    return settings;
+  };
   if (o.optimizer == "adamw")
-    return std::make_unique<layers::AdamW>(model.named_parameters(),
-                                           layers::AdamWOptions{.lr = o.lr, .weight_decay = o.weight_decay});
-  return std::make_unique<layers::Sgd>(
-      model.named_parameters(),
-      layers::SgdOptions{.lr = o.lr, .momentum = o.momentum, .weight_decay = o.weight_decay});
+    return std::make_unique<layers::AdamW>(model.named_parameters(), layers::AdamWOptions{.lr = o.lr}, rule);
+  return std::make_unique<layers::Sgd>(model.named_parameters(),
+                                       layers::SgdOptions{.lr = o.lr, .momentum = o.momentum}, rule);
+}
+
+double learning_rate(const TrainOptions& o, std::int64_t step) {
+  return o.policy == "step" ? layers::step_lr(o.lr, step, o.step_every, o.step_factor)
+                            : layers::poly_lr(o.lr, step, o.steps, o.power);
+}
+
+Variable training_loss(const TrainOptions& o, const Variable& logits, const Tensor& labels,
+                       const Tensor& class_weights, bool align_corners) {
+  const CrossEntropyOptions loss{
+      .ignore_label = io::kIgnore, .class_weights = class_weights, .hard_fraction = o.hard_fraction};
+  if (o.loss_at == "image")
+    return upsample_cross_entropy(logits, labels, {.loss = loss, .align_corners = align_corners});
+  const kernels::ResizeDims dims{logits.dim(0), labels.dim(1), labels.dim(2), logits.dim(1), logits.dim(2), 1,
+                                 align_corners};
+  Tensor small = Tensor::empty({dims.batch, dims.out_h, dims.out_w}, Dtype::u8, labels.device());
+  kernels::resize_nearest<std::uint8_t>(labels.stream(), dims, labels.span<std::uint8_t>(),
+                                        small.span<std::uint8_t>());
+  return softmax_cross_entropy(logits, small, loss);
 }
 
 }  // namespace atrous::examples

@@ -48,8 +48,6 @@ class Log {
   std::vector<EvalLine> evaluations_;
 };
 
-using Recipe = std::vector<std::pair<std::string, std::string>>;
-
 /// The recipe of the run in DIR. Throws IoError where there is none.
 Recipe saved_recipe(const std::string& dir);
 
@@ -59,7 +57,17 @@ void save_run(const std::string& dir, std::int64_t step, const Recipe& recipe, c
 /// Puts everything of DIR/last/ in place and returns the number of steps done.
 std::int64_t load_run(const std::string& dir, models::Model& model, layers::Optimizer& optimizer);
 
-/// SGD or AdamW as the options say; weight decay on convolution weights alone.
+/// SGD or AdamW as the options say; weight decay on convolution weights alone, multipliers of the learning
+/// rate by the kind of parameter and by the name of its layer ("logits").
 std::unique_ptr<layers::Optimizer> make_optimizer(const TrainOptions& options, models::Model& model);
+
+/// The learning rate of a step, counted from 0.
+double learning_rate(const TrainOptions& options, std::int64_t step);
+
+/// The loss of a batch by the options, at the size of the labels or of the logits.
+///   logits  [N, h, w, classes], before the final resize
+///   labels  u8 [N, H, W], on the logits' device
+Variable training_loss(const TrainOptions& options, const Variable& logits, const Tensor& labels,
+                       const Tensor& class_weights, bool align_corners);
 
 }  // namespace atrous::examples

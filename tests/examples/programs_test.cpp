@@ -85,6 +85,7 @@ TEST_CASE("programs: --help ends with 0 and shows the flags of the contract", "[
                                                         {"train", "--stop-after"},
                                                         {"segment", "--logits"},
                                                         {"evaluate", "--flip"},
+                                                        {"plan", "--fit"},
                                                         {"selftest", "--device"}}) {
     const Outcome o = run(scratch, program + " --help");
     INFO(program << " " << o.err);
@@ -245,6 +246,55 @@ TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples
     CHECK(cut.one_line());
     CHECK(has(cut.err, "cut.safetensors"));
   }
+}
+
+TEST_CASE("programs: a recipe gives every flag that was not given, in full in the run's folder",
+          "[examples]") {
+  const Scratch scratch;
+  const std::string data = " --data folder:" + folder_data(scratch, "d", 2) + " --classes 4";
+  const Outcome o = run(scratch, "train --recipe v2" + data + kTiny + " --lr 0.5 --out " + (scratch / "run"));
+  INFO(o.err);
+  REQUIRE(o.status == 0);
+  const std::string text = slurp(scratch / "run/recipe.txt");
+  for (const char* line :
+       {"--recipe v2\n", "--crop 33\n", "--lr 0.5\n", "--policy poly\n", "--weight-decay 5e-04\n",
+        "--logits-lr 10\n", "--bias-lr 2\n", "--bn-lr 0\n", "--freeze-bn true\n", "--scale-range 0.5,1.5\n",
+        "--scale-step 0.25\n", "--loss-at logits\n"})
+    CHECK(has(text, line));
+  // Frozen means frozen: gamma, beta and the statistics are those of the start.
+  std::int64_t norms = 0;
+  for (const auto& [name, tensor] : io::read_safetensors(scratch / "run/checkpoint.safetensors").tensors) {
+    const bool one = has(name, "gamma") || has(name, "running_var");
+    if (!one && !has(name, "beta") && !has(name, "running_mean")) continue;
+    ++norms;
+    INFO(name);
+    CHECK(identical(tensor, Tensor::full(tensor.shape(), one ? 1 : 0)));
+  }
+  CHECK(norms > 100);
+  const Outcome unknown = run(scratch, "train --recipe v9" + data);
+  CHECK(unknown.status == 2);
+  CHECK(unknown.one_line());
+  CHECK(has(unknown.err, "deeplab_v3plus"));
+}
+
+TEST_CASE("programs: plan says what a run then takes", "[examples]") {
+  const Scratch scratch;
+  const std::string what = "plan --model deeplab_v3_mobilenet_v2 --width 0.25 --size 65x97 --batch 2";
+  for (const std::string mode : {"", " --train", " --train --optimizer adamw"}) {
+    const Outcome o = run(scratch, what + mode + " --check");
+    INFO(mode << o.out << o.err);
+    REQUIRE(o.status == 0);
+    const std::string measured = o.out.substr(o.out.find("bytes, ") + 7);
+    CHECK(std::abs(std::stod(measured) - 1) < 0.02);
+  }
+  const Outcome fit = run(scratch, what + " --train --fit 100MiB");
+  CHECK(fit.status == 0);
+  CHECK(has(fit.out, "batch "));
+  const Outcome none = run(scratch, what + " --fit 1MiB");
+  CHECK(none.status == 1);
+  CHECK(none.one_line());
+  CHECK(run(scratch, what + " --fit much").status == 2);
+  CHECK(run(scratch, what + " --device tpu").status == 2);
 }
 
 TEST_CASE("programs: selftest finds every operation right on the CPU, a line each", "[examples]") {

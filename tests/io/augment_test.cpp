@@ -1,5 +1,8 @@
 #include "atrous/io/augment.h"
 
+#include <cmath>
+#include <map>
+
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -99,6 +102,23 @@ TEST_CASE("augment: labels stay on their pixels, whatever the scale, crop and fl
   CHECK(least < 0.6);
   CHECK(most < 2.1);
   CHECK(most > 1.6);
+}
+
+TEST_CASE("augment: scales come in steps where asked for", "[io][augment]") {
+  const io::Sample sample = coordinates(61, 83);
+  const io::AugmentOptions options{
+      .crop_h = 9, .crop_w = 9, .scale_min = 0.5, .scale_max = 1.5, .scale_step = 0.25, .flip = false};
+  std::map<int, int> seen;  // columns of the image per hundred pixels of the crop
+  for (std::uint64_t stream = 0; stream < 100; ++stream) {
+    const Crop c = crop(sample, options, stream);
+    ++seen[int(std::lround(100 * (c.red(0, 8) - c.red(0, 0)) / 8))];
+  }
+  REQUIRE(seen.size() == 5);
+  for (const auto& [step, times] : seen) {
+    CHECK(times > 5);
+    const double scale = 100.0 / step;
+    CHECK(std::abs(scale - std::round(scale * 4) / 4) < 0.02);
+  }
 }
 
 TEST_CASE("augment: an image smaller than the crop is padded at the bottom and right", "[io][augment]") {

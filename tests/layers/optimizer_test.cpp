@@ -6,6 +6,7 @@
 #include "atrous/layers/conv_bn.h"
 #include "atrous/layers/poly_lr.h"
 #include "atrous/layers/sgd.h"
+#include "atrous/layers/step_lr.h"
 #include "tests/support/catch.h"
 
 namespace atrous::layers {
@@ -152,6 +153,14 @@ TEST_CASE("poly_lr: from the base to 0", "[layers][optimizer]") {
   CHECK(poly_lr(0.007, 30000, 30000) == 0);
   CHECK(poly_lr(1, 3, 4, 1) == Approx(0.25));
   CHECK_THROWS_AS(poly_lr(1, -1, 4), ValueError);
+}
+
+TEST_CASE("step_lr: falls by its factor at every so many steps", "[layers][optimizer]") {
+  CHECK(step_lr(0.001, 1999, 2000) == 0.001);
+  CHECK(step_lr(0.001, 2000, 2000) == Approx(0.0001));
+  CHECK(step_lr(0.001, 5999, 2000, 0.5) == Approx(0.00025));
+  CHECK_THROWS_AS(step_lr(1, -1, 4), ValueError);
+  CHECK_THROWS_AS(step_lr(1, 1, 0), ValueError);
 }
 
 }  // namespace atrous::layers
