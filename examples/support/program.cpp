@@ -11,16 +11,28 @@
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
 #include "atrous/io/dataset.h"
+#include "atrous/models/convention.h"
 #include "atrous/models/registry.h"
 
 namespace atrous::examples {
 
 void CommonFlags::add_model(CLI::App& app) {
-  app.add_option("--model", model, "Architecture, <head>_<backbone>; --list-models shows all")
+  app.add_option(
+         "--model", model,
+         "Architecture, <head>_<backbone>, and behind a colon whose conventions; --list-models shows all")
       ->capture_default_str()
-      ->check([](const std::string& name) -> std::string {
+      ->check([](const std::string& given) -> std::string {
+        const std::size_t colon = given.find(':');
+        const std::string name = given.substr(0, colon);
         const auto known = models::names();
-        if (std::find(known.begin(), known.end(), name) != known.end()) return {};
+        if (std::find(known.begin(), known.end(), name) != known.end()) {
+          try {
+            models::convention(colon == std::string::npos ? "" : given.substr(colon + 1));
+            return {};
+          } catch (const ValueError& error) {
+            return error.what();
+          }
+        }
         std::string text = "unknown model \"" + name + "\"; known are";
         for (const auto& k : known) text += " " + k;
         return text;

@@ -85,6 +85,7 @@ TEST_CASE("programs: --help ends with 0 and shows the flags of the contract", "[
                                                         {"train", "--stop-after"},
                                                         {"segment", "--logits"},
                                                         {"evaluate", "--flip"},
+                                                        {"convert", "--from"},
                                                         {"plan", "--fit"},
                                                         {"selftest", "--device"}}) {
     const Outcome o = run(scratch, program + " --help");
@@ -113,7 +114,10 @@ TEST_CASE("programs: a flag that makes no sense ends with 2 and one line", "[exa
            {"train --data synthetic --device cuda:4096" + out, "--device"},
            {"train --no-such-flag" + out, "--no-such-flag"},
            {"segment --out " + (scratch / "s"), "--weights"},
-           {"evaluate --weights x --resize 5 --data synthetic", "--resize"}}) {
+           {"evaluate --weights x --resize 5 --data synthetic", "--resize"},
+           {"convert a b", "--model"},
+           {"convert a b --model deeplab_v3_mobilenet_v2:keras", "keras"},
+           {"convert a b --model deeplab_v3_mobilenet_v2 --from keras", "--from"}}) {
     const Outcome o = run(scratch, arguments);
     INFO(arguments << "\n" << o.err);
     CHECK(o.status == 2);
@@ -295,6 +299,24 @@ TEST_CASE("programs: plan says what a run then takes", "[examples]") {
   CHECK(none.one_line());
   CHECK(run(scratch, what + " --fit much").status == 2);
   CHECK(run(scratch, what + " --device tpu").status == 2);
+}
+
+TEST_CASE("programs: convert writes nothing from a file that does not fit", "[examples]") {
+  const Scratch scratch;
+  io::write_safetensors(scratch / "stray.safetensors", {{"aspp0/weights", Tensor::zeros({1, 1, 320, 255})}});
+  const std::string to = " " + (scratch / "out.safetensors") + " --model deeplab_v3_mobilenet_v2";
+  for (const auto& [input, word] : std::vector<std::pair<std::string, std::string>>{
+           {scratch / "stray.safetensors", "do not fit"}, {scratch / "none.pth", "none.pth"}}) {
+    const Outcome o = run(scratch, "convert " + input + to);
+    INFO(o.err);
+    CHECK(o.status == 1);
+    CHECK(o.one_line());
+    CHECK(has(o.err, word));
+    CHECK_FALSE(fs::exists(scratch.path / "out.safetensors"));
+  }
+  const Outcome o = run(scratch, "convert " + (scratch / "stray.safetensors") + to);
+  CHECK(has(o.out, "wrong shape: \"head.aspp.conv1x1.weight\" wants [1, 1, 320, 256]"));
+  CHECK(has(o.out, "missing: \"head.logits.bias\""));
 }
 
 TEST_CASE("programs: selftest finds every operation right on the CPU, a line each", "[examples]") {
