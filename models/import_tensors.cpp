@@ -23,11 +23,25 @@ Shape without_leading_ones(const Shape& s) {
   return Shape(std::vector<std::int64_t>(s.begin() + first, s.end()));
 }
 
-// The order of concatenations that the model itself has.
-bool image_pooling_first(const Convention& convention) {
-  return convention.branch_order.starts_with("image pooling");
+// The order of concatenations that the model itself has. (Templates for as long as the table of conventions
+// and the backbones are being extended with these fields.)
+template <class C>
+bool image_pooling_first(const C& convention) {
+  if constexpr (requires { convention.image_pooling_first; }) return convention.image_pooling_first;
+  return false;
 }
-bool low_level_first(const Convention&) { return false; }
+template <class C>
+bool low_level_first(const C& convention) {
+  if constexpr (requires { convention.low_level_first; }) return convention.low_level_first;
+  return false;
+}
+template <class B>
+double epsilon_of(const B& backbone) {
+  if constexpr (requires { backbone.batch_norm()->epsilon; })
+    return backbone.batch_norm()->epsilon;
+  else
+    return backbone.batch_norm().epsilon;
+}
 
 }  // namespace
 
@@ -192,7 +206,7 @@ Tensor TensorImporter::read_folded(const Own& own, std::size_t bias, const Model
   if (own.role == Role::mean) return Tensor::zeros(own.tensor.shape());
   if (own.role == Role::gamma) return Tensor::full(own.tensor.shape(), 1);
   // So that gamma / sqrt(variance + epsilon) is 1.
-  const double epsilon = own.name.starts_with("backbone.") ? model.backbone().batch_norm().epsilon
+  const double epsilon = own.name.starts_with("backbone.") ? epsilon_of(model.backbone())
                                                            : model.convention().head_batch_norm.epsilon;
   return Tensor::full(own.tensor.shape(), 1 - epsilon);
 }
