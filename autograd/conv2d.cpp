@@ -47,18 +47,27 @@ Tensor workspace(const Tensor& beside, std::int64_t size) {
   return Tensor::empty({size}, dtype_of<T>(), beside.device());
 }
 
-}  // namespace
-
-Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
-                const Conv2dOptions& options) {
+// conv2d, and the statistics of its result if they are asked for.
+Variable convolve(const Variable& x, const Variable& weight, const Variable& bias,
+                  const Conv2dOptions& options, ChannelStatistics* statistics) {
   const Conv2dDims d = conv2d_dims(x, weight, bias, options);  // throws here
   Tensor y = Tensor::empty({d.batch, d.out_h, d.out_w, d.out_channels}, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
-    Tensor scratch = workspace<T>(y, kernels::conv2d_forward_workspace_size<T>(d, y.device()));
     kernels::Conv2dEpilogue<T> epilogue;
     if (bias.defined()) epilogue.bias = bias.value().span<T>();
-    kernels::conv2d_forward<T>(x.stream(), d, x.value().span<T>(), weight.value().span<T>(), epilogue,
-                               scratch.span<T>(), y.span<T>());
+    if (!statistics || y.numel() == 0) {
+      Tensor scratch = workspace<T>(y, kernels::conv2d_forward_workspace_size<T>(d, y.device()));
+      kernels::conv2d_forward<T>(x.stream(), d, x.value().span<T>(), weight.value().span<T>(), epilogue,
+                                 scratch.span<T>(), y.span<T>());
+      return;
+    }
+    Tensor scratch = workspace<T>(y, kernels::conv2d_forward_statistics_workspace_size<T>(d, y.device()));
+    Tensor sums = workspace<double>(y, kernels::conv2d_forward_statistics_sums_size<T>(d, y.device()));
+    statistics->mean = workspace<double>(y, d.out_channels);
+    statistics->var = workspace<double>(y, d.out_channels);
+    kernels::conv2d_forward_statistics<T>(x.stream(), d, x.value().span<T>(), weight.value().span<T>(),
+                                          epilogue, scratch.span<T>(), sums.span<double>(), y.span<T>(),
+                                          statistics->mean.span<double>(), statistics->var.span<double>());
   });
   // Each gradient reads the other factor only.
   const Tensor kept_x = weight.requires_grad() ? x.value() : Tensor();
@@ -87,6 +96,20 @@ Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                     }
                   });
                 });
+}
+
+}  // namespace
+
+Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
+                const Conv2dOptions& options) {
+  return convolve(x, weight, bias, options, nullptr);
+}
+
+Conv2dWithStatistics conv2d_with_statistics(const Variable& x, const Variable& weight, const Variable& bias,
+                                            const Conv2dOptions& options) {
+  Conv2dWithStatistics result;
+  result.y = convolve(x, weight, bias, options, &result.statistics);
+  return result;
 }
 
 }  // namespace atrous

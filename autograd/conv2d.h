@@ -1,5 +1,6 @@
 #pragma once
 
+#include "atrous/autograd/channel_statistics.h"
 #include "atrous/autograd/conv2d_options.h"
 #include "atrous/autograd/variable.h"
 
@@ -18,8 +19,7 @@ namespace atrous {
 ///   weight   [R, S, C, K]
 ///   bias     [K], or an undefined Variable for none
 ///   returns  [N, OH, OW, K],  OH = (H + padding.top + padding.bottom - rate.h*(R-1) - 1) / stride.h + 1 and
-///   OW
-///            alike, rounded down
+///            OW alike, rounded down
 ///
 /// The window may be larger than the map as long as it fits into the padded one; taps that always lie in the
 /// padding contribute nothing and get gradient 0.
@@ -30,5 +30,15 @@ namespace atrous {
 /// Source: Chen et al., "DeepLab", TPAMI 2018, section 3.1.
 Variable conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                 const Conv2dOptions& options = {});
+
+struct Conv2dWithStatistics {
+  Variable y;
+  ChannelStatistics statistics;  ///< of y as it is stored; not known if y has no pixel
+};
+
+/// conv2d for a batch norm in training behind it. On CUDA the statistics are taken from the outputs before
+/// they are written: batch_norm need not read them once more.
+Conv2dWithStatistics conv2d_with_statistics(const Variable& x, const Variable& weight, const Variable& bias,
+                                            const Conv2dOptions& options = {});
 
 }  // namespace atrous

@@ -3,6 +3,7 @@
 #include <type_traits>
 
 #include "atrous/kernels/reduce/channel_strips.cuh"
+#include "atrous/kernels/reduce/moments.cuh"
 
 // Mean and variance of every channel of [pixels, channels] in one pass, exact also where the mean is much
 // larger than the deviation.
@@ -112,18 +113,6 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
     of_strip[s.channels] = total[1] - total[0] * total[0] / n;
   });
 }
-
-/// Count, mean and sum of squared deviations of some pixels of a channel.
-struct Moments {
-  double count, mean, squares;  // no values of their own: it lies in shared memory
-  __device__ __forceinline__ void merge(const Moments& b) {
-    if (b.count == 0) return;
-    const double all = count + b.count, share = b.count / all, gap = b.mean - mean;
-    squares += b.squares + gap * gap * count * share;
-    mean += gap * share;
-    count = all;
-  }
-};
 
 // As strip_sums_finish_kernel: 8 channels a block, 32 threads each.
 __global__ void __launch_bounds__(kFinishChannels* kFinishLanes)

@@ -60,6 +60,10 @@ struct Conv2dEpilogue {
 template <class T>
 std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
+std::int64_t conv2d_forward_statistics_workspace_size(const Conv2dDims& dims, Device device = kCpu);
+template <class T>
+std::int64_t conv2d_forward_statistics_sums_size(const Conv2dDims& dims, Device device = kCpu);
+template <class T>
 std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
 std::int64_t conv2d_backward_weight_workspace_size(const Conv2dDims& dims, Device device = kCpu);
@@ -77,6 +81,20 @@ std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims, Device 
 ///   y         [batch, out_h, out_w, out_channels], overwritten
 ATROUS_KERNEL(conv2d_forward, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
               const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y);
+
+/// conv2d_forward, and what a batch norm in training wants to know of its y:
+///
+///   mean[k] = mean over n,oh,ow of y[n,oh,ow,k],  var[k] = mean of (y[n,oh,ow,k] - mean[k])^2
+///
+/// of y as it is stored (rounded to T, after the epilogue), exact also where a mean is much larger than the
+/// deviation. On CUDA the kernel takes them from its tiles before it writes them; elsewhere y is read again.
+///
+///   workspace  of conv2d_forward_statistics_workspace_size()
+///   sums       doubles, of conv2d_forward_statistics_sums_size()
+///   mean, var  [out_channels], overwritten; undefined if there is no output pixel
+ATROUS_KERNEL(conv2d_forward_statistics, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
+              const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<double> sums, Span<T> y,
+              Span<double> mean, Span<double> var);
 
 /// Weights in the order in which the kernels of this device and these sizes read them, for inference: packed
 /// once, used for every image of the same size. The packed form is not to be stored in files.

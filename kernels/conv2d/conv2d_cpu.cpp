@@ -2,6 +2,7 @@
 #include <type_traits>
 
 #include "atrous/core/parallel.h"
+#include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/direct.h"
@@ -60,6 +61,8 @@ std::int64_t cuda_gather_workspace_size(Gather direction, const Conv2dDims& dims
   return size;
 }
 
+BatchNormDims outputs_of(const Conv2dDims& dims) { return {dims.out_pixels(), dims.out_channels}; }
+
 }  // namespace
 
 template <class T>
@@ -79,6 +82,16 @@ std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims, Device device
   if constexpr (kTuned<T>)
     if (device.is_cpu()) return packed_size(Gather::forward, dims) + workspace_size(Gather::forward, dims);
   return cuda_gather_workspace_size<T>(Gather::forward, dims, device);
+}
+template <class T>
+std::int64_t conv2d_forward_statistics_workspace_size(const Conv2dDims& dims, Device device) {
+  return conv2d_forward_workspace_size<T>(dims, device);
+}
+template <class T>
+std::int64_t conv2d_forward_statistics_sums_size(const Conv2dDims& dims, Device device) {
+  if (tiled_on<T>(device) && statistics_in_tiles(dims) && takes_implicit_gemm(Gather::forward, dims))
+    return implicit_gemm_moments({Gather::forward}, {dims}, int(sizeof(T)));
+  return batch_norm_sums_size(outputs_of(dims), device);
 }
 template <class T>
 std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims, Device device) {
@@ -107,6 +120,8 @@ std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims, Device)
 ATROUS_INSTANTIATE(conv2d_packed_weight_size);
 ATROUS_INSTANTIATE(conv2d_forward_packed_workspace_size);
 ATROUS_INSTANTIATE(conv2d_forward_workspace_size);
+ATROUS_INSTANTIATE(conv2d_forward_statistics_workspace_size);
+ATROUS_INSTANTIATE(conv2d_forward_statistics_sums_size);
 ATROUS_INSTANTIATE(conv2d_backward_input_workspace_size);
 ATROUS_INSTANTIATE(conv2d_backward_weight_workspace_size);
 ATROUS_INSTANTIATE(conv2d_backward_bias_workspace_size);
@@ -161,6 +176,15 @@ void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span
   }
 }
 ATROUS_INSTANTIATE(conv2d_forward);
+
+template <class T>
+void conv2d_forward_statistics(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
+                               const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<double> sums,
+                               Span<T> y, Span<double> mean, Span<double> var) {
+  conv2d_forward<T>(stream, dims, x, weight, epilogue, workspace, y);
+  if (!y.empty()) batch_norm_statistics<T>(stream, outputs_of(dims), y, sums, mean, var);
+}
+ATROUS_INSTANTIATE(conv2d_forward_statistics);
 
 template <class T>
 void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,

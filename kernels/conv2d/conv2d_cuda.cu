@@ -1,5 +1,6 @@
 #include <type_traits>
 
+#include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/bias_gradient.cuh"
 #include "atrous/kernels/conv2d/conv2d_cuda.h"
 #include "atrous/kernels/conv2d/conv2d_plain.cuh"
@@ -15,6 +16,19 @@ namespace atrous::kernels::cuda {
 template <class T>
 constexpr bool kTiled = !std::is_same_v<T, double>;
 
+namespace {
+
+// On the tiled kernels; T is not double.
+template <class T>
+void run_tiled(Stream stream, const GatherProblem<T>& problem, Span<T> workspace, Span<double> moments = {}) {
+  if constexpr (std::is_same_v<T, float>)
+    implicit_gemm(stream, {problem}, problem.dims.allow_tf32, workspace, moments);
+  else
+    implicit_gemm(stream, {problem}, as_accumulators(workspace), moments);
+}
+
+}  // namespace
+
 template <class T>
 void conv2d_gather(Stream stream, Gather direction, const Conv2dDims& dims, Span<const T> source,
                    Span<const T> weight, const Conv2dEpilogue<T>& epilogue, Span<T> workspace,
@@ -23,14 +37,8 @@ void conv2d_gather(Stream stream, Gather direction, const Conv2dDims& dims, Span
   if (is_pointwise(dims) && epilogue.bias.empty() && epilogue.activation == Activation::none)
     return gemm<T>(stream, pointwise_product(direction, dims), source, weight, workspace, destination);
   if constexpr (kTiled<T>)
-    if (takes_implicit_gemm(direction, dims)) {
-      const GatherProblem<T> problem{direction, dims, source, weight, epilogue, destination};
-      if constexpr (std::is_same_v<T, float>)
-        implicit_gemm(stream, {problem}, dims.allow_tf32, workspace);
-      else
-        implicit_gemm(stream, {problem}, as_accumulators(workspace));
-      return;
-    }
+    if (takes_implicit_gemm(direction, dims))
+      return run_tiled<T>(stream, {direction, dims, source, weight, epilogue, destination}, workspace);
   if (direction == Gather::forward)
     plain_forward(stream, dims, source, weight, epilogue, destination);
   else
@@ -52,6 +60,20 @@ void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span
   conv2d_gather(stream, Gather::forward, dims, x, weight, epilogue, workspace, y);
 }
 ATROUS_INSTANTIATE(conv2d_forward);
+
+template <class T>
+void conv2d_forward_statistics(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
+                               const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<double> sums,
+                               Span<T> y, Span<double> mean, Span<double> var) {
+  if (y.empty()) return;
+  if constexpr (kTiled<T>)
+    if (statistics_in_tiles(dims) && takes_implicit_gemm(Gather::forward, dims))
+      return run_tiled<T>(stream, {Gather::forward, dims, x, weight, epilogue, y, mean, var}, workspace,
+                          sums);
+  conv2d_gather(stream, Gather::forward, dims, x, weight, epilogue, workspace, y);
+  batch_norm_statistics<T>(stream, {dims.out_pixels(), dims.out_channels}, y, sums, mean, var);
+}
+ATROUS_INSTANTIATE(conv2d_forward_statistics);
 
 template <class T>
 void conv2d_forward_packed(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,

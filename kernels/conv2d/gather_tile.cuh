@@ -14,6 +14,7 @@ struct ImplicitGemm {
   struct Pointers {
     const T *source, *weight, *bias;
     T* destination;
+    double *mean, *var;       // of the destination's channels, or null
     std::uint8_t activation;  // of enum Activation
     bool chunked_source, chunked_weight,
         chunked_destination;  // whether all of its rows lie at multiples of 16 bytes
@@ -21,6 +22,7 @@ struct ImplicitGemm {
   TileSchedule schedule;
   Pointers pointers[kLaunchProblems];
   float* partial;
+  double* moments;  // [moment_pieces][2][columns of a tile]: tile_statistics.cuh
 };
 
 /// A tile of the schedule: its rectangle, and where it begins in it.
@@ -66,6 +68,12 @@ struct RectanglePixel {
     if (image >= batch) image = -1;
   }
 };
+
+/// Pixels of the rectangle in the tile; the rest of its rows are fillers.
+__device__ __forceinline__ int tile_rows(const TilePlace& at, int batch) {
+  const std::int64_t left = std::int64_t(batch) * at.row.count * at.column.count - at.first_pixel;
+  return left < kTilePixels ? int(left) : kTilePixels;
+}
 
 /// Element of the destination at which a pixel of a rectangle begins.
 template <class T>

@@ -151,4 +151,12 @@ std::int64_t implicit_gemm_partial_sums(const std::vector<Gather>& directions,
                    : most * kTilePixels * tile_outputs(gather_outputs(directions[0], dims[0]), element_bytes);
 }
 
+std::int64_t implicit_gemm_moments(const std::vector<Gather>& directions, const std::vector<Conv2dDims>& dims,
+                                   int element_bytes) {
+  std::int64_t most = 0;
+  for (const TileSchedule& s : make_tile_schedules(directions, dims, element_bytes))
+    most = std::max(most, s.moment_pieces());
+  return most == 0 ? 0 : 2 * most * tile_outputs(gather_outputs(directions[0], dims[0]), element_bytes);
+}
+
 }  // namespace atrous::kernels

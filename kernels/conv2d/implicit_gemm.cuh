@@ -1,7 +1,10 @@
 #pragma once
 
+#include <algorithm>
+
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/gather_tile.cuh"
+#include "atrous/kernels/conv2d/tile_statistics.cuh"
 
 // The convolution as an implicit matrix product: rows are pixels of the destination, columns its channels,
 // and the sum runs over (tap, source channel), without a matrix of windows in memory.
@@ -28,17 +31,6 @@
 // exact 205 to 222, two blocks. The blocks of two a multiprocessor are what TileSchedule counts on.
 
 namespace atrous::kernels::cuda {
-
-/// The finished tile on its way out: as T in shared memory, chunks swizzled, then 16 bytes a store.
-template <class T, int kColumns>
-struct TileOut {
-  static constexpr int kRowChunks = kColumns / kChunk<T>;
-  /// A warp writes pairs of eight rows at once: 4 bytes of bf16 (its four lanes share a chunk), 8 of float.
-  static __device__ __forceinline__ int at(int row, int column) {
-    const int chunk = column / kChunk<T> ^ (sizeof(T) == 2 ? row & 7 : (row & 3) << 1);
-    return (row * kRowChunks + chunk) * kChunk<T> + column % kChunk<T>;
-  }
-};
 
 template <class Tile, int kColumns, Lies kWeightLies>
 __global__ void __launch_bounds__(kTileThreads, 2)
@@ -86,6 +78,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
              activate(activation, b + bias[column + 1]));
   });
   __syncthreads();
+  if constexpr (kWeightLies == Lies::depth_rows)  // forward
+    if (pointers.mean != nullptr) {
+      double* moments = p.moments + std::int64_t(blockIdx.x) * 2 * kColumns;
+      TileStatistics<T, kColumns>::compute(stages, tile_rows(at, shape.batch),
+                                           reinterpret_cast<float*>(shared + Out::kBytes), moments,
+                                           moments + kColumns);
+    }
   const int outputs = shape.outputs - at.first_output;
   if (pointers.chunked_destination) {
     for (int i = int(threadIdx.x); i < kTilePixels * Out::kRowChunks; i += kTileThreads) {
@@ -107,13 +106,14 @@ __global__ void __launch_bounds__(kTileThreads, 2)
 // elements 128 apart.
 template <class T, int kColumns>
 __global__ void __launch_bounds__(kTileThreads) add_slices_kernel(const __grid_constant__ ImplicitGemm<T> p) {
-  constexpr int kRows = 32, kTileElements = kTilePixels * kColumns;
-  const int part = int(blockIdx.x) / (kTilePixels / kRows),
-            first_row = int(blockIdx.x) % (kTilePixels / kRows) * kRows;
+  constexpr int kRows = kTilePixels / kTileQuarters, kTileElements = kTilePixels * kColumns;
+  ATROUS_SHARED(double, shared, [3][kTileThreads]);  // for statistics
+  const int part = int(blockIdx.x) / kTileQuarters, first_row = int(blockIdx.x) % kTileQuarters * kRows;
   const TilePlace at(p, p.schedule.whole + part, kColumns);
   const GatherShape& shape = p.schedule.shapes[at.problem];
   const auto& pointers = p.pointers[at.problem];
   const float* sums = p.partial + std::int64_t(part) * p.schedule.slices * kTileElements;
+  CenteredSums own;
   for (int i = int(threadIdx.x); i < kRows * kColumns; i += kTileThreads) {
     const int row = first_row + i / kColumns, column = i % kColumns, output = at.first_output + column;
     const RectanglePixel pixel(at, shape.batch, at.first_pixel + row);
@@ -122,30 +122,43 @@ __global__ void __launch_bounds__(kTileThreads) add_slices_kernel(const __grid_c
     for (int slice = 0; slice < p.schedule.slices; ++slice)
       sum += sums[std::int64_t(slice) * kTileElements + row * kColumns + column];
     if (pointers.bias != nullptr) sum += float(pointers.bias[output]);
-    pointers.destination[destination_offset<T>(shape, at, pixel) + output] =
-        T(activate(Activation(pointers.activation), sum));
+    const T stored = T(activate(Activation(pointers.activation), sum));
+    pointers.destination[destination_offset<T>(shape, at, pixel) + output] = stored;
+    own.add(double(float(stored)));
   }
+  if (pointers.mean == nullptr) return;
+  double* moments = p.moments + (p.schedule.whole + std::int64_t(blockIdx.x)) * 2 * kColumns;
+  const int rows = tile_rows(at, shape.batch) - first_row;
+  quarter_statistics<kColumns>(own, rows < kRows ? rows : kRows, shared, moments, moments + kColumns);
 }
 
 template <class Tile, int kColumns, Lies kWeightLies>
 void launch_implicit_gemm(Stream stream, const ImplicitGemm<typename Tile::Element>& p) {
   using T = typename Tile::Element;
-  constexpr int kStageBytes = (kTilePixels + kColumns) * kTileRowBytes,
-                kOutBytes = kTilePixels * kColumns * int(sizeof(T));
-  constexpr int kBytes = kStages * kStageBytes > kOutBytes ? kStages * kStageBytes : kOutBytes;
+  constexpr int kBytes = kStages * (kTilePixels + kColumns) * kTileRowBytes;
+  static_assert(TileOut<T, kColumns>::kBytes + TileStatistics<T, kColumns>::kBytes <= kBytes);
   ATROUS_CUDA_CHECK("conv2d", cudaFuncSetAttribute(implicit_gemm_kernel<Tile, kColumns, kWeightLies>,
                                                    cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
   ATROUS_LAUNCH((implicit_gemm_kernel<Tile, kColumns, kWeightLies>), unsigned(p.schedule.blocks()),
                 kTileThreads, kBytes, stream, p);
-  if (p.schedule.whole == p.schedule.tiles) return;
-  ATROUS_LAUNCH((add_slices_kernel<T, kColumns>),
-                unsigned(p.schedule.tiles - p.schedule.whole) * (kTilePixels / 32), kTileThreads, 0, stream,
-                p);
+  if (p.schedule.whole < p.schedule.tiles)
+    ATROUS_LAUNCH((add_slices_kernel<T, kColumns>),
+                  unsigned(p.schedule.tiles - p.schedule.whole) * kTileQuarters, kTileThreads, 0, stream, p);
+  if constexpr (kWeightLies == Lies::depth_rows) {
+    int most = 0;  // channels of a problem whose statistics are wanted
+    for (int i = 0; i < p.schedule.problem_count; ++i)
+      if (p.pointers[i].mean != nullptr) most = std::max(most, p.schedule.shapes[i].outputs);
+    if (most > 0)
+      ATROUS_LAUNCH((tile_statistics_finish_kernel<T>),
+                    dim3(finish_blocks(most), unsigned(p.schedule.problem_count)),
+                    unsigned(kFinishChannels * kFinishLanes), 0, stream, p, kColumns);
+  }
 }
 
 /// Runs all problems with a tile of Tile<T, rows, columns, A, B>; they go in one direction.
 template <template <class, int, int, Lies, Lies> class Tile, class T>
-void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& problems, Span<float> partial) {
+void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& problems, Span<float> partial,
+                       Span<double> moments) {
   std::vector<Gather> directions;
   std::vector<Conv2dDims> dims;
   for (const GatherProblem<T>& problem : problems) {
@@ -158,6 +171,7 @@ void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& probl
     ImplicitGemm<T> p{};
     p.schedule = schedule;
     p.partial = partial.data();
+    p.moments = moments.data();
     for (int i = 0; i < schedule.problem_count; ++i) {
       const GatherProblem<T>& problem = problems[std::size_t(schedule.problems[i])];
       const GatherShape& shape = schedule.shapes[i];
@@ -167,6 +181,8 @@ void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& probl
                        problem.weight.data(),
                        problem.epilogue.bias.empty() ? nullptr : problem.epilogue.bias.data(),
                        problem.destination.data(),
+                       problem.mean.data(),
+                       problem.var.data(),
                        std::uint8_t(problem.epilogue.activation),
                        source_rows && at_chunks(problem.source.data()),
                        weight_rows && at_chunks(problem.weight.data()),

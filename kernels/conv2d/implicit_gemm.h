@@ -19,6 +19,8 @@
 namespace atrous::kernels {
 
 inline constexpr int kTilePixels = 128;
+/// A second kernel adds up the slices of a tile, a block a quarter of it.
+inline constexpr int kTileQuarters = 4;
 
 /// One gather: y from x and weight, or dx from dy and weight.
 template <class T>
@@ -28,6 +30,7 @@ struct GatherProblem {
   Span<const T> source, weight;
   Conv2dEpilogue<T> epilogue;
   Span<T> destination;
+  Span<double> mean = {}, var = {};  ///< of the destination's channels; empty if they are not wanted
 };
 
 /// A rectangle of one of the problems of a launch, and the tiles [first_tile, that of the next rectangle).
@@ -61,6 +64,9 @@ struct TileSchedule {
   std::int64_t blocks() const { return whole + std::int64_t(tiles - whole) * slices; }
   /// Partial sums: one tile of floats for each block that computes a slice.
   std::int64_t partial_tiles() const { return std::int64_t(tiles - whole) * slices; }
+  /// Pieces of pixels of which channels are summed up by themselves (tile_statistics.cuh): a tile, or a
+  /// quarter of one whose slices are added up.
+  std::int64_t moment_pieces() const { return whole + std::int64_t(tiles - whole) * kTileQuarters; }
 };
 
 /// Channels of the destination.
@@ -82,14 +88,19 @@ std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directi
 std::int64_t implicit_gemm_partial_sums(const std::vector<Gather>& directions,
                                         const std::vector<Conv2dDims>& dims, int element_bytes);
 
+/// Doubles that the statistics of the destinations' channels need beside.
+std::int64_t implicit_gemm_moments(const std::vector<Gather>& directions, const std::vector<Conv2dDims>& dims,
+                                   int element_bytes);
+
 namespace cuda {
 
 /// Computes all problems, in one launch if they fit into it: the branches of an ASPP. They go in one
 /// direction, have one tile_outputs(), and takes_implicit_gemm() holds for each. `tf32` lets floats be
-/// rounded to TF32.
+/// rounded to TF32. `moments` may be empty if no problem wants statistics; only forward ones may.
 void implicit_gemm(Stream stream, const std::vector<GatherProblem<float>>& problems, bool tf32,
-                   Span<float> partial);
-void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial);
+                   Span<float> partial, Span<double> moments = {});
+void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
+                   Span<double> moments = {});
 
 }  // namespace cuda
 }  // namespace atrous::kernels

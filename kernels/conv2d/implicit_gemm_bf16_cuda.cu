@@ -2,8 +2,9 @@
 
 namespace atrous::kernels::cuda {
 
-void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial) {
-  run_implicit_gemm<MmaTile>(stream, problems, partial);
+void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
+                   Span<double> moments) {
+  run_implicit_gemm<MmaTile>(stream, problems, partial, moments);
 }
 
 }  // namespace atrous::kernels::cuda

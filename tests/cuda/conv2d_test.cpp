@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <memory>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -26,6 +27,21 @@ class Run {
                                            {with_bias ? bias_.span() : Span<const T>(), activation}, scratch,
                                            y);
         });
+  }
+  // y, mean and variance.
+  std::tuple<std::vector<T>, std::vector<double>, std::vector<double>> forward_statistics(
+      bool with_bias, Activation activation) const {
+    OnDevice<double> sums(kernels::conv2d_forward_statistics_sums_size<T>(d_, kCuda)), mean(d_.out_channels),
+        var(d_.out_channels);
+    std::vector<T> y = run_on_device<T>(kernels::conv2d_forward_statistics_workspace_size<T>(d_, kCuda),
+                                        dy_.size(), [&](auto scratch, auto result) {
+                                          kernels::cuda::conv2d_forward_statistics<T>(
+                                              kCudaStream, d_, x_.span(), weight_.span(),
+                                              {with_bias ? bias_.span() : Span<const T>(), activation},
+                                              scratch, sums.span(), result, mean.span(), var.span());
+                                        });
+    CHECK((sums.intact() && mean.intact() && var.intact()));
+    return {std::move(y), mean.values(), var.values()};
   }
   std::vector<T> forward_packed() const {
     OnDevice<T> packed(kernels::conv2d_packed_weight_size<T>(d_, kCuda));
@@ -61,6 +77,35 @@ class Run {
   OnDevice<T> x_, weight_, bias_, dy_;
 };
 
+// Statistics against two passes in double over the outputs at hand.
+template <class T>
+void check_statistics(const std::vector<T>& y, const std::vector<double>& mean,
+                      const std::vector<double>& var) {
+  const std::size_t channels = mean.size(), pixels = y.size() / channels;
+  for (std::size_t k = 0; k < channels; ++k) {
+    double sum = 0, squares = 0, largest = 0;
+    for (std::size_t i = k; i < y.size(); i += channels) sum += number(y[i]);
+    const double truth = sum / double(pixels);
+    for (std::size_t i = k; i < y.size(); i += channels) {
+      const double d = number(y[i]) - truth;
+      squares += d * d;
+      largest = std::max(largest, std::abs(d));
+    }
+    INFO("channel " << k);
+    // Deviations are summed up in single precision, at most 16 at a time.
+    CHECK(std::abs(mean[k] - truth) <= 1e-6 * largest);
+    CHECK(std::abs(var[k] - squares / double(pixels)) <= 1e-6 * largest * largest);
+  }
+}
+
+template <class T>
+void check_forward_statistics(const Run<T>& run, const ConvProblem<T>& p, bool with_bias,
+                              Activation activation) {
+  const auto [y, mean, var] = run.forward_statistics(with_bias, activation);
+  CHECK(differing(y, p.forward_truth(with_bias, activation)) == 0);
+  check_statistics(y, mean, var);
+}
+
 template <class T>
 void check(const Conv2dDims& sizes) {
   const ConvProblem<T> p(sizes);
@@ -75,6 +120,8 @@ void check(const Conv2dDims& sizes) {
   CHECK(differing(run.forward(true, Activation::relu), p.forward_truth(true, Activation::relu)) == 0);
   CHECK(differing(run.forward(true, Activation::relu6), p.forward_truth(true, Activation::relu6)) == 0);
   CHECK(differing(run.forward_packed(), p.y) == 0);
+  check_forward_statistics(run, p, false, Activation::none);
+  check_forward_statistics(run, p, true, Activation::relu6);
   CHECK(differing(run.backward_input(), p.dx) == 0);
   CHECK(differing(run.backward_weight(), p.dweight) == 0);
   CHECK(differing(run.backward_bias(), p.dbias) == 0);
@@ -240,9 +287,13 @@ TEST_CASE("conv2d on CUDA: sums long enough to be cut, in the same bits whatever
     REQUIRE(kernels::conv2d_forward_workspace_size<T>(p.d, kCuda) > 0);
     REQUIRE(kernels::conv2d_backward_input_workspace_size<T>(p.d, kCuda) > 0);
     std::vector<double> truth = p.forward_truth(true, Activation::relu);
+    const auto [first, first_mean, first_var] = Run<T>(p).forward_statistics(false, Activation::none);
     on_every_schedule([&] {
       const Run<T> run(p);
       CHECK(differing(run.forward(true, Activation::relu), truth) == 0);
+      check_forward_statistics(run, p, true, Activation::relu);
+      const auto [again, mean, var] = run.forward_statistics(false, Activation::none);
+      CHECK((mean == first_mean && var == first_var));
       CHECK(differing(run.backward_input(), p.dx) == 0);
       CHECK(differing(run.backward_weight(), p.dweight) == 0);
       CHECK(differing(run.backward_bias(), p.dbias) == 0);
@@ -290,6 +341,31 @@ TEST_CASE("conv2d on CUDA: several convolutions of one input in one launch", "[c
     CHECK(ys[i]->intact());
   }
   CHECK(partial.intact());
+}
+
+TEST_CASE("conv2d on CUDA: statistics keep a deviation far below the mean", "[cuda][conv2d]") {
+  const auto far = [](auto type) {
+    using T = decltype(type);
+    // Sums are eighths around 0; the bias lifts them to where T has steps of 1/8 (or of 2^-2 for bf16's 64).
+    ConvProblem<T> p({.batch = 3,
+                      .in_h = 11,
+                      .in_w = 13,
+                      .in_channels = 8,
+                      .out_channels = 24,
+                      .window_h = 3,
+                      .window_w = 3,
+                      .padding = 1});
+    for (T& b : p.bias) b = T(sizeof(T) == 2 ? 64.0f : 1048576.0f);
+    const auto [y, mean, var] = Run<T>(p).forward_statistics(true, Activation::none);
+    check_statistics(y, mean, var);
+  };
+  far(bf16());
+  far(float());
+}
+
+TEST_CASE("conv2d on CUDA: a pointwise convolution of many channels keeps cuBLAS, and has statistics",
+          "[cuda][conv2d]") {
+  check_all_types({.batch = 1, .in_h = 5, .in_w = 6, .in_channels = 264, .out_channels = 9});
 }
 
 TEST_CASE("conv2d in bf16 on the CPU, the twin of the CUDA kernels, gives the formula's sums",
