@@ -1,17 +1,16 @@
 #include "atrous/autograd/conv2d.h"
 
 #include "atrous/autograd/check.h"
+#include "atrous/autograd/conv2d_dims.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 
 namespace atrous {
-namespace {
 
 using kernels::Conv2dDims;
 
-Conv2dDims conv2d_dims(const Variable& x, const Variable& weight, const Variable& bias,
+Conv2dDims conv2d_dims(Op op, const Variable& x, const Variable& weight, const Variable& bias,
                        const Conv2dOptions& o) {
-  constexpr Op op = Op::conv2d;
   const char* name = op_name(op);
   check_rank(op, "x", x, 4, "[N, H, W, C]");
   check_rank(op, "weight", weight, 4, "[R, S, C, K]");
@@ -42,6 +41,8 @@ Conv2dDims conv2d_dims(const Variable& x, const Variable& weight, const Variable
   return d;
 }
 
+namespace {
+
 template <class T>
 Tensor workspace(const Tensor& beside, std::int64_t size) {
   return Tensor::empty({size}, dtype_of<T>(), beside.device());
@@ -50,7 +51,7 @@ Tensor workspace(const Tensor& beside, std::int64_t size) {
 // conv2d, and the statistics of its result if they are asked for.
 Variable convolve(const Variable& x, const Variable& weight, const Variable& bias,
                   const Conv2dOptions& options, ChannelStatistics* statistics) {
-  const Conv2dDims d = conv2d_dims(x, weight, bias, options);  // throws here
+  const Conv2dDims d = conv2d_dims(Op::conv2d, x, weight, bias, options);  // throws here
   Tensor y = Tensor::empty({d.batch, d.out_h, d.out_w, d.out_channels}, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
     kernels::Conv2dEpilogue<T> epilogue;

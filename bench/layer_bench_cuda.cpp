@@ -180,7 +180,8 @@ void register_layers_cuda() {
     for (const std::int64_t batch : {1, 8})
       for (const Number number : {Number::f32, Number::tf32, Number::bf16}) {
         const bool products = layer.kind == Kind::conv || layer.kind == Kind::transposed;
-        if (number == Number::tf32 && !products && layer.kind != Kind::separable) continue;
+        if (number == Number::tf32 && !products && layer.kind != Kind::separable && layer.kind != Kind::aspp)
+          continue;
         const std::string name = row(layer, batch), end = std::string("/cuda/") + name_of(number);
         if (products)
           add_row("yardstick/gemm/" + name + end,

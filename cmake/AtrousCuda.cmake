@@ -53,7 +53,7 @@ function(atrous_add_cuda)
   endif()
   target_sources(atrous PRIVATE $<TARGET_OBJECTS:atrous_cuda> ${PROJECT_SOURCE_DIR}/core/cuda_backend.cpp)
   target_include_directories(atrous SYSTEM PRIVATE $<BUILD_INTERFACE:${CUDAToolkit_INCLUDE_DIRS}>)
-  target_link_libraries(atrous PUBLIC CUDA::cudart_static CUDA::cublas)
+  target_link_libraries(atrous PUBLIC CUDA::cudart_static CUDA::cublas CUDA::cublasLt)
 endfunction()
 
 # ---- the emulator

@@ -26,6 +26,7 @@ std::vector<Direction> directions(Kind kind) {
     case Kind::conv:
     case Kind::depthwise:
     case Kind::separable:
+    case Kind::aspp:
     case Kind::transposed:
       return {Direction::forward, Direction::backward_input, Direction::backward_weight};
     case Kind::bilinear:

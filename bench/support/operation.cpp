@@ -7,6 +7,7 @@
 
 #include "atrous/autograd/batch_norm.h"
 #include "atrous/autograd/conv2d.h"
+#include "atrous/autograd/conv2d_branches.h"
 #include "atrous/autograd/conv_transpose2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/autograd/gradcheck.h"
@@ -129,6 +130,42 @@ Operation convolution(const Layer& l, I batch) {
   }
   const I out_channels = l.kind == Kind::depthwise ? l.channels : l.filters;
   op.bytes = 4 * pixels * double(out_channels);
+  return op;
+}
+
+// A 1x1 window and three at rate, 2 rate and 3 rate, side by side.
+Operation aspp(const Layer& l, I batch) {
+  Operation op;
+  op.sums_up = true;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1), random_leaf({1, 1, l.channels, l.filters}, 2)};
+  for (const std::uint64_t k : {3, 4, 5})
+    op.inputs.push_back(random_leaf({l.taps, l.taps, l.channels, l.filters}, k));
+  const auto call = [=](bool tf32) {
+    std::vector<Conv2dOptions> options{{.allow_tf32 = tf32}};
+    for (const I rate : {l.rate, 2 * l.rate, 3 * l.rate})
+      options.push_back({.padding = rate * (l.taps - 1) / 2, .rate = rate, .allow_tf32 = tf32});
+    return [options](const auto& in) { return conv2d_branches(in[0], {in.begin() + 1, in.end()}, options); };
+  };
+  op.call = call(false);
+  op.call_tf32 = call(true);
+  const double pixels = double(batch * l.h * l.w);
+  op.flops = 2 * pixels * double((1 + 3 * l.taps * l.taps) * l.channels * l.filters);
+  op.bytes = 4 * pixels * double(4 * l.filters);
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+  std::vector<const float*> weights;
+  for (std::size_t b = 1; b < op.inputs.size(); ++b) weights.push_back(values(op.inputs[b]));
+  op.reference = [=](I i) {
+    const auto [n, oh, ow, side] = split(i, l.h, l.w, 4 * l.filters);
+    const I branch = side / l.filters, k = side % l.filters, taps = branch == 0 ? 1 : l.taps,
+            rate = std::max<I>(branch, 1) * l.rate, pad = rate * (taps - 1) / 2;
+    double sum = 0;
+    for (I r = 0; r < taps; ++r)
+      for (I s = 0; s < taps; ++s)
+        for (I c = 0; c < l.channels; ++c)
+          sum += x.at(n, oh + r * rate - pad, ow + s * rate - pad, c) *
+                 weights[std::size_t(branch)][((r * taps + s) * l.channels + c) * l.filters + k];
+    return sum;
+  };
   return op;
 }
 
@@ -310,6 +347,8 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
       case Kind::depthwise:
       case Kind::separable:
         return convolution(layer, batch);
+      case Kind::aspp:
+        return aspp(layer, batch);
       case Kind::transposed:
         return transposed(layer, batch);
       case Kind::bilinear:
@@ -345,7 +384,7 @@ void check_operation(const std::string& name, const Operation& op) {
                  got[i], ", the formula says ", want);
   }
   if (op.linear) {
-    for (std::size_t k = 0; k < op.inputs.size(); ++k) {
+    for (std::size_t k = 0; k < (op.sums_up ? 1 : op.inputs.size()); ++k) {
       const CheckResult result = adjoint_check(op.call, op.inputs, int(k));
       ATROUS_CHECK(Error, result.passed, name, "gradient of input ", k, ": ", result.message);
     }

@@ -23,7 +23,8 @@ struct Operation {
   double bytes =
       0;  // the least traffic of the forward pass in f32: every input read once, the output written once
 
-  bool linear = true;  // in each input by itself, the others fixed
+  bool linear = true;    // in each input by itself, the others fixed
+  bool sums_up = false;  // in x alone: each weight adds to what the others make
 
   /// Element i of the output, in double, from the formula.
   std::function<double(std::int64_t i)> reference;

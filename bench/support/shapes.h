@@ -13,6 +13,7 @@ enum class Kind {
   conv,
   depthwise,
   separable,
+  aspp,
   transposed,
   bilinear,
   batch_norm,
@@ -31,7 +32,8 @@ struct Layer {
   const char* place;
 };
 
-/// Convolutions keep the size at stride 1 (padding rate*(taps-1)/2); transposed ones pad (taps-stride)/2;
+/// Convolutions keep the size at stride 1 (padding rate*(taps-1)/2); an ASPP's branches are a 1x1 window and
+/// three of `taps` at rate, 2 rate and 3 rate, `filters` channels each; transposed ones pad (taps-stride)/2;
 /// bilinear aligns corners.
 inline const std::vector<Layer>& layers() {
   static const std::vector<Layer> all = {
@@ -79,6 +81,10 @@ inline const std::vector<Layer>& layers() {
       {"sep3x3/h33w33c2048k256r18", Kind::separable, 33, 33, 2048, 256, 3, 1, 18, "separable ASPP"},
       {"sep3x3/h65w65c960k160r2", Kind::separable, 65, 65, 960, 160, 3, 1, 2, "MobileNetV2, output stride 8"},
       {"sep3x3/h257w257c128k128r1s2", Kind::separable, 257, 257, 128, 128, 3, 2, 1, "Xception entry flow"},
+      {"aspp/h33w33c2048k256r6", Kind::aspp, 33, 33, 2048, 256, 3, 1, 6,
+       "ASPP's four branches, ResNet, output stride 16"},
+      {"aspp/h65w65c2048k256r12", Kind::aspp, 65, 65, 2048, 256, 3, 1, 12,
+       "ASPP's four branches, ResNet, output stride 8"},
       {"deconv/h33w33c21k21f4s2", Kind::transposed, 33, 33, 21, 21, 4, 2, 1, "learned upsampling of logits"},
       {"deconv/h33w33c256k256f4s2", Kind::transposed, 33, 33, 256, 256, 4, 2, 1,
        "learned upsampling of features"},

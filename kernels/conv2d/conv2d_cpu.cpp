@@ -55,7 +55,8 @@ std::int64_t cuda_gather_workspace_size(Gather direction, const Conv2dDims& dims
   if (device.is_cpu()) return 0;
   std::int64_t size = 0;
   if (tiled_on<T>(device) && takes_implicit_gemm(direction, dims))
-    size = accumulator_room<T>(implicit_gemm_partial_sums({direction}, {dims}, int(sizeof(T))));
+    size = accumulator_room<T>(
+        implicit_gemm_partial_sums(make_tile_schedules({direction}, {dims}, int(sizeof(T)))));
   if (is_pointwise(dims))
     size = std::max(size, gemm_workspace_size<T>(pointwise_product(direction, dims), device));
   return size;
@@ -90,7 +91,7 @@ std::int64_t conv2d_forward_statistics_workspace_size(const Conv2dDims& dims, De
 template <class T>
 std::int64_t conv2d_forward_statistics_sums_size(const Conv2dDims& dims, Device device) {
   if (tiled_on<T>(device) && statistics_in_tiles(dims) && takes_implicit_gemm(Gather::forward, dims))
-    return implicit_gemm_moments({Gather::forward}, {dims}, int(sizeof(T)));
+    return implicit_gemm_moments(make_tile_schedules({Gather::forward}, {dims}, int(sizeof(T))));
   return batch_norm_sums_size(outputs_of(dims), device);
 }
 template <class T>

@@ -34,8 +34,10 @@ void conv2d_gather(Stream stream, Gather direction, const Conv2dDims& dims, Span
                    Span<const T> weight, const Conv2dEpilogue<T>& epilogue, Span<T> workspace,
                    Span<T> destination) {
   if (destination.empty()) return;
-  if (is_pointwise(dims) && epilogue.bias.empty() && epilogue.activation == Activation::none)
-    return gemm<T>(stream, pointwise_product(direction, dims), source, weight, workspace, destination);
+  if (takes_gemm(dims, epilogue))
+    return gemm_with_epilogue<T>(stream, pointwise_product(direction, dims), source, weight,
+                                 {epilogue.bias, epilogue.activation == Activation::relu}, workspace,
+                                 destination);
   if constexpr (kTiled<T>)
     if (takes_implicit_gemm(direction, dims))
       return run_tiled<T>(stream, {direction, dims, source, weight, epilogue, destination}, workspace);
@@ -96,9 +98,9 @@ void conv2d_backward_weight(Stream stream, const Conv2dDims& dims, Span<const T>
   if constexpr (kTiled<T>)
     if (takes_weight_gemm(dims)) {
       if constexpr (std::is_same_v<T, float>)
-        weight_gemm(stream, dims, x, dy, dims.allow_tf32, workspace, dweight);
+        weight_gemm(stream, {{dims, x, dy, dweight}}, dims.allow_tf32, workspace);
       else
-        weight_gemm(stream, dims, x, dy, as_accumulators(workspace), dweight);
+        weight_gemm(stream, {{dims, x, dy, dweight}}, as_accumulators(workspace));
       return;
     }
   plain_backward_weight(stream, dims, x, dy, dweight);

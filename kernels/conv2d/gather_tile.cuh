@@ -27,7 +27,7 @@ struct ImplicitGemm {
 
 /// A tile of the schedule: its rectangle, and where it begins in it.
 struct TilePlace {
-  int problem;
+  int problem, row_piece, column_piece;
   TapPiece row, column;
   std::int64_t first_pixel;
   int first_output;
@@ -45,15 +45,34 @@ struct TilePlace {
     }
     const TileRectangle rectangle = p.schedule.rectangles[low];
     problem = rectangle.problem;
-    row = p.schedule.pieces[rectangle.row];
-    column = p.schedule.pieces[rectangle.column];
+    row_piece = rectangle.row;
+    column_piece = rectangle.column;
+    row = p.schedule.pieces[row_piece];
+    column = p.schedule.pieces[column_piece];
     // Neighbouring blocks share pixels rather than weights: those come from farther away.
     const int local = tile - rectangle.first_tile;
     const int across = (p.schedule.shapes[problem].outputs + columns - 1) / columns;
     first_pixel = std::int64_t(local / across) * kTilePixels;
     first_output = local % across * columns;
   }
+
+  /// The same tile as term `t` of its sum reads it.
+  template <class T>
+  __device__ __forceinline__ TilePlace term(const ImplicitGemm<T>& p, int t) const {
+    TilePlace of_term = *this;
+    of_term.problem = problem + t;
+    of_term.row = p.schedule.pieces[row_piece + t];
+    of_term.column = p.schedule.pieces[column_piece + t];
+    return of_term;
+  }
 };
+
+/// Steps of a tile's sum.
+template <class T>
+__device__ __forceinline__ int tile_steps(const ImplicitGemm<T>& p, const TilePlace& at) {
+  return (at.row.taps * at.column.taps * p.schedule.shapes[at.problem].channels + kTileDepth<T> - 1) /
+         kTileDepth<T>;
+}
 
 /// Pixel `index` of a rectangle, in the order image, row, column: positions within the pieces. Not below
 /// 0 only for pixels that exist.
@@ -82,7 +101,7 @@ __device__ __forceinline__ std::int64_t destination_offset(const GatherShape& sh
   const std::int64_t h = at.row.at + pixel.i * shape.row_axis.step,
                      w = at.column.at + pixel.j * shape.column_axis.step;
   return ((pixel.image * std::int64_t(shape.row_axis.destination) + h) * shape.column_axis.destination + w) *
-         shape.outputs;
+         shape.destination_pitch;
 }
 
 /// What one thread copies, step by step, into the stages.
@@ -110,12 +129,8 @@ class GatherCopies {
       offset_[k] = ((std::int64_t(exists ? pixel.image : 0) * shape_.row_axis.source + (exists ? h_[k] : 0)) *
                         shape_.column_axis.source +
                     w_[k]) *
-                   shape_.channels;
+                   shape_.source_pitch;
     }
-  }
-
-  __device__ __forceinline__ int steps() const {
-    return (taps_ * shape_.channels + kTileDepth<T> - 1) / kTileDepth<T>;
   }
 
   __device__ __forceinline__ void copy(int step, T* a, T* b) const {
@@ -146,7 +161,7 @@ class GatherCopies {
            unsigned(w_[k] + p.w) < unsigned(shape_.column_axis.source);
   }
   __device__ __forceinline__ std::int64_t source_offset(const Place& p) const {
-    return (std::int64_t(p.h) * shape_.column_axis.source + p.w) * shape_.channels + p.channel;
+    return (std::int64_t(p.h) * shape_.column_axis.source + p.w) * shape_.source_pitch + p.channel;
   }
 
   __device__ __forceinline__ void copy_pixels(int step, T* a) const {

@@ -11,49 +11,73 @@ constexpr std::int64_t kSlots = 264;
 // Steps of a slice at least: below, filling the pipeline and adding up cost more than is won.
 constexpr std::int64_t kLeastSteps = 8;
 
+// Pieces and shapes of a problem, or of the terms of a sum.
 struct Planned {
-  TapPlan plan;
-  GatherShape shape;
+  TapSumPlan plan;
+  std::vector<GatherShape> shapes;
 };
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
 
-Planned planned(Gather direction, const Conv2dDims& d) {
-  TapPlan plan = make_tap_plan(direction, d, kTilePixels);
+GatherShape shape_of(Gather direction, const Conv2dDims& d, const TapAxis& rows, const TapAxis& columns) {
   const bool forward = direction == Gather::forward;
-  const GatherShape shape{std::int32_t(d.batch),
-                          plan.row_axis,
-                          plan.column_axis,
-                          std::int32_t(forward ? d.in_channels : d.out_channels),
-                          std::int32_t(forward ? d.out_channels : d.in_channels),
-                          std::int32_t(d.window_w)};
-  return {std::move(plan), shape};
+  const auto channels = std::int32_t(forward ? d.in_channels : d.out_channels),
+             outputs = std::int32_t(forward ? d.out_channels : d.in_channels);
+  return {std::int32_t(d.batch),    rows,     columns, channels, outputs,
+          std::int32_t(d.window_w), channels, outputs};
+}
+
+Planned planned(Gather direction, const Conv2dDims& d) {
+  const TapPlan plan = make_tap_plan(direction, d, kTilePixels);
+  Planned one{{.row_axes = {plan.row_axis},
+               .column_axes = {plan.column_axis},
+               .rows = {},
+               .columns = {},
+               .batch = plan.batch,
+               .tile_pixels = plan.tile_pixels},
+              {shape_of(direction, d, plan.row_axis, plan.column_axis)}};
+  for (const TapPiece& row : plan.rows) one.plan.rows.push_back({row});
+  for (const TapPiece& column : plan.columns) one.plan.columns.push_back({column});
+  return one;
 }
 
 // Collects the rectangles of a launch, then puts them in order and cuts the last wave.
 class Builder {
  public:
-  Builder(int element_bytes, int outputs) : depth_(64 / element_bytes), outputs_(outputs) {}
+  Builder(int element_bytes, int outputs, int terms) : depth_(64 / element_bytes) {
+    s_.columns = outputs;
+    s_.terms = terms;
+  }
 
   bool has_room(std::size_t rows, std::size_t columns) const {
-    return s_.problem_count < kLaunchProblems && pieces_ + rows + columns <= std::size_t(kLaunchPieces) &&
+    return s_.problem_count + s_.terms <= kLaunchProblems &&
+           pieces_ + (rows + columns) * std::size_t(s_.terms) <= std::size_t(kLaunchPieces) &&
            entries_.size() + rows * columns <= std::size_t(kLaunchRectangles);
   }
 
-  // Rows [begin, end) of the plan of problem `place`.
+  // Rows [begin, end) of the plan of problem `place` (and those that follow it, if it is a sum).
   void add(const Planned& p, std::size_t place, std::size_t begin, std::size_t end) {
-    const std::uint8_t problem = std::uint8_t(s_.problem_count++);
-    s_.problems[problem] = std::int32_t(place);
-    s_.shapes[problem] = p.shape;
-    const std::size_t first_row = pieces_, first_column = pieces_ + (end - begin);
-    for (std::size_t i = begin; i < end; ++i) s_.pieces[pieces_++] = p.plan.rows[i];
-    for (const TapPiece& column : p.plan.columns) s_.pieces[pieces_++] = column;
+    const std::uint8_t problem = std::uint8_t(s_.problem_count);
+    for (const GatherShape& shape : p.shapes) {
+      s_.problems[s_.problem_count] = std::int32_t(place++);
+      s_.shapes[s_.problem_count++] = shape;
+    }
+    const std::size_t terms = p.shapes.size(), first_row = pieces_,
+                      first_column = pieces_ + (end - begin) * terms;
+    for (std::size_t i = begin; i < end; ++i)
+      for (const TapPiece& row : p.plan.rows[i]) s_.pieces[pieces_++] = row;
+    for (const auto& columns : p.plan.columns)
+      for (const TapPiece& column : columns) s_.pieces[pieces_++] = column;
     for (std::size_t i = begin; i < end; ++i)
       for (std::size_t j = 0; j < p.plan.columns.size(); ++j) {
-        const TapPiece &row = p.plan.rows[i], &column = p.plan.columns[j];
-        entries_.push_back({{0, problem, std::uint8_t(first_row + i - begin), std::uint8_t(first_column + j)},
-                            p.plan.tiles(row, column) * divide_up(p.shape.outputs, outputs_),
-                            divide_up(std::int64_t(row.taps) * column.taps * p.shape.channels, depth_)});
+        const auto &row = p.plan.rows[i], &column = p.plan.columns[j];
+        std::int64_t steps = 0;
+        for (std::size_t t = 0; t < terms; ++t)
+          steps += divide_up(std::int64_t(row[t].taps) * column[t].taps * p.shapes[t].channels, depth_);
+        entries_.push_back({{0, problem, std::uint8_t(first_row + (i - begin) * terms),
+                             std::uint8_t(first_column + j * terms)},
+                            p.plan.tiles(row, column) * divide_up(p.shapes[0].outputs, s_.columns),
+                            steps});
       }
   }
 
@@ -89,7 +113,7 @@ class Builder {
   TileSchedule s_{};
   std::size_t pieces_ = 0;
   std::vector<Entry> entries_;
-  std::int64_t depth_, outputs_;
+  std::int64_t depth_;
 };
 
 // Phases of the stride that pieces must stand for.
@@ -121,10 +145,10 @@ std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directi
   std::vector<TileSchedule> schedules;
   if (dims.empty()) return schedules;
   const int tile = tile_outputs(gather_outputs(directions[0], dims[0]), element_bytes);
-  Builder builder(element_bytes, tile);
+  Builder builder(element_bytes, tile, 1);
   const auto next = [&] {
     if (!builder.empty()) schedules.push_back(builder.finish());
-    builder = Builder(element_bytes, tile);
+    builder = Builder(element_bytes, tile, 1);
   };
   for (std::size_t i = 0; i < dims.size(); ++i) {
     const Planned p = planned(directions[i], dims[i]);
@@ -142,21 +166,42 @@ std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directi
   return schedules;
 }
 
-std::int64_t implicit_gemm_partial_sums(const std::vector<Gather>& directions,
-                                        const std::vector<Conv2dDims>& dims, int element_bytes) {
-  std::int64_t most = 0;
-  for (const TileSchedule& s : make_tile_schedules(directions, dims, element_bytes))
-    most = std::max(most, s.partial_tiles());
-  return most == 0 ? 0
-                   : most * kTilePixels * tile_outputs(gather_outputs(directions[0], dims[0]), element_bytes);
+TileSchedule make_sum_schedule(Gather direction, const std::vector<Conv2dDims>& dims, int element_bytes) {
+  Planned sum{make_tap_sum_plan(direction, dims, kTilePixels), {}};
+  for (std::size_t t = 0; t < dims.size(); ++t)
+    sum.shapes.push_back(shape_of(direction, dims[t], sum.plan.row_axes[t], sum.plan.column_axes[t]));
+  Builder builder(element_bytes, tile_outputs(gather_outputs(direction, dims[0]), element_bytes),
+                  int(dims.size()));
+  builder.add(sum, 0, 0, sum.plan.rows.size());  // there is room: kMostPieces an axis
+  return builder.finish();
 }
 
-std::int64_t implicit_gemm_moments(const std::vector<Gather>& directions, const std::vector<Conv2dDims>& dims,
-                                   int element_bytes) {
+std::vector<TileSchedule> branch_schedules(Gather direction, const std::vector<Conv2dDims>& dims,
+                                           int element_bytes) {
+  if (direction == Gather::forward)
+    return make_tile_schedules(std::vector(dims.size(), direction), dims, element_bytes);
+  return {make_sum_schedule(direction, dims, element_bytes)};
+}
+
+bool branches_take_implicit_gemm(Gather direction, const std::vector<Conv2dDims>& dims, int element_bytes) {
+  if (direction == Gather::backward_input && dims.size() > std::size_t(kLaunchProblems)) return false;
+  const int tile = tile_outputs(gather_outputs(direction, dims[0]), element_bytes);
+  return std::all_of(dims.begin(), dims.end(), [&](const Conv2dDims& d) {
+    return takes_implicit_gemm(direction, d) && d.stride == PerAxis(1) &&
+           tile_outputs(gather_outputs(direction, d), element_bytes) == tile;
+  });
+}
+
+std::int64_t implicit_gemm_partial_sums(const std::vector<TileSchedule>& schedules) {
   std::int64_t most = 0;
-  for (const TileSchedule& s : make_tile_schedules(directions, dims, element_bytes))
-    most = std::max(most, s.moment_pieces());
-  return most == 0 ? 0 : 2 * most * tile_outputs(gather_outputs(directions[0], dims[0]), element_bytes);
+  for (const TileSchedule& s : schedules) most = std::max(most, s.partial_tiles() * kTilePixels * s.columns);
+  return most;
+}
+
+std::int64_t implicit_gemm_moments(const std::vector<TileSchedule>& schedules) {
+  std::int64_t most = 0;
+  for (const TileSchedule& s : schedules) most = std::max(most, 2 * s.moment_pieces() * s.columns);
+  return most;
 }
 
 }  // namespace atrous::kernels

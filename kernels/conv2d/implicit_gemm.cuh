@@ -57,12 +57,27 @@ __global__ void __launch_bounds__(kTileThreads, 2)
           pointers.bias != nullptr && output < shape.outputs ? float(pointers.bias[output]) : 0.0f;
   }
 
-  const GatherCopies<T, kColumns, kWeightLies> copies(p, at);
-  const int all = copies.steps();
-  const int first = int(std::int64_t(all) * slice / slices),
-            last = int(std::int64_t(all) * (slice + 1) / slices);
   Tile tile;
-  multiply_steps(tile, stages, first, last, [&](int step, T* a, T* b) { copies.copy(step, a, b); });
+  const auto multiply = [&](const TilePlace& place, int first, int last) {
+    const GatherCopies<T, kColumns, kWeightLies> copies(p, place);
+    multiply_steps(tile, stages, first, last, [&](int step, T* a, T* b) { copies.copy(step, a, b); });
+  };
+  if constexpr (kWeightLies == Lies::depth_rows) {  // forward: no sums of problems
+    const std::int64_t all = tile_steps(p, at);
+    multiply(at, int(all * slice / slices), int(all * (slice + 1) / slices));
+  } else {
+    __syncthreads();  // destinations are there, also where no tap is multiplied
+    std::int64_t all = 0;
+    for (int t = 0; t < p.schedule.terms; ++t) all += tile_steps(p, at.term(p, t));
+    int first = int(all * slice / slices), last = int(all * (slice + 1) / slices);
+    for (int t = 0; t < p.schedule.terms && last > 0; ++t) {
+      const TilePlace place = at.term(p, t);
+      const int steps = tile_steps(p, place);
+      if (first < steps) multiply(place, first > 0 ? first : 0, last < steps ? last : steps);
+      first -= steps;
+      last -= steps;
+    }
+  }
 
   if (!whole) {
     float* sums = p.partial + std::int64_t(part) * (kTilePixels * kColumns);
@@ -155,28 +170,26 @@ void launch_implicit_gemm(Stream stream, const ImplicitGemm<typename Tile::Eleme
   }
 }
 
-/// Runs all problems with a tile of Tile<T, rows, columns, A, B>; they go in one direction.
+/// Runs the problems of `schedules` with a tile of Tile<T, rows, columns, A, B>; they go in one direction.
 template <template <class, int, int, Lies, Lies> class Tile, class T>
-void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& problems, Span<float> partial,
+void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& problems,
+                       const std::vector<TileSchedule>& schedules, Span<float> partial,
                        Span<double> moments) {
-  std::vector<Gather> directions;
-  std::vector<Conv2dDims> dims;
-  for (const GatherProblem<T>& problem : problems) {
-    directions.push_back(problem.direction);
-    dims.push_back(problem.dims);
-  }
-  const Gather direction = directions.at(0);
-  const int columns = tile_outputs(gather_outputs(direction, dims[0]), sizeof(T));
-  for (const TileSchedule& schedule : make_tile_schedules(directions, dims, sizeof(T))) {
+  const Gather direction = problems.at(0).direction;
+  for (const TileSchedule& schedule : schedules) {
     ImplicitGemm<T> p{};
     p.schedule = schedule;
     p.partial = partial.data();
     p.moments = moments.data();
     for (int i = 0; i < schedule.problem_count; ++i) {
       const GatherProblem<T>& problem = problems[std::size_t(schedule.problems[i])];
-      const GatherShape& shape = schedule.shapes[i];
-      const bool source_rows = shape.channels % kChunk<T> == 0, output_rows = shape.outputs % kChunk<T> == 0;
-      const bool weight_rows = direction == Gather::forward ? output_rows : source_rows;
+      GatherShape& shape = p.schedule.shapes[i];
+      if (problem.source_pitch > 0) shape.source_pitch = std::int32_t(problem.source_pitch);
+      if (problem.destination_pitch > 0) shape.destination_pitch = std::int32_t(problem.destination_pitch);
+      const auto in_chunks = [](std::int32_t n) { return n % kChunk<T> == 0; };
+      const bool source_rows = in_chunks(shape.channels) && in_chunks(shape.source_pitch),
+                 output_rows = in_chunks(shape.outputs) && in_chunks(shape.destination_pitch),
+                 weight_rows = in_chunks(direction == Gather::forward ? shape.outputs : shape.channels);
       p.pointers[i] = {problem.source.data(),
                        problem.weight.data(),
                        problem.epilogue.bias.empty() ? nullptr : problem.epilogue.bias.data(),
@@ -190,7 +203,7 @@ void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& probl
     }
     constexpr Lies kOuter = Lies::outer_rows, kDepth = Lies::depth_rows;
     if constexpr (sizeof(T) == 2)
-      if (columns == 128) {
+      if (schedule.columns == 128) {
         if (direction == Gather::forward)
           launch_implicit_gemm<Tile<T, kTilePixels, 128, kOuter, kDepth>, 128, kDepth>(stream, p);
         else
@@ -202,6 +215,25 @@ void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& probl
     else
       launch_implicit_gemm<Tile<T, kTilePixels, 64, kOuter, kOuter>, 64, kOuter>(stream, p);
   }
+}
+
+/// The schedules of problems each by itself.
+template <class T>
+std::vector<TileSchedule> schedules_of(const std::vector<GatherProblem<T>>& problems) {
+  std::vector<Gather> directions;
+  std::vector<Conv2dDims> dims;
+  for (const GatherProblem<T>& problem : problems) {
+    directions.push_back(problem.direction);
+    dims.push_back(problem.dims);
+  }
+  return make_tile_schedules(directions, dims, sizeof(T));
+}
+/// Of their sum.
+template <class T>
+std::vector<TileSchedule> sum_schedules_of(const std::vector<GatherProblem<T>>& problems) {
+  std::vector<Conv2dDims> dims;
+  for (const GatherProblem<T>& problem : problems) dims.push_back(problem.dims);
+  return {make_sum_schedule(problems.at(0).direction, dims, sizeof(T))};
 }
 
 }  // namespace atrous::kernels::cuda

@@ -31,6 +31,8 @@ struct GatherProblem {
   Conv2dEpilogue<T> epilogue;
   Span<T> destination;
   Span<double> mean = {}, var = {};  ///< of the destination's channels; empty if they are not wanted
+  /// Elements from one pixel to the next where the tensor has other channels too; 0: it has not.
+  std::int64_t source_pitch = 0, destination_pitch = 0;
 };
 
 /// A rectangle of one of the problems of a launch, and the tiles [first_tile, that of the next rectangle).
@@ -48,6 +50,8 @@ struct GatherShape {
   TapAxis row_axis, column_axis;
   std::int32_t channels, outputs;  ///< of the source, of the destination
   std::int32_t window_w;
+  /// Elements from one pixel to the next: more than channels, or outputs, in a tensor that has others too.
+  std::int32_t source_pitch, destination_pitch;
 };
 
 /// How the tiles of a launch are shared out.
@@ -57,9 +61,13 @@ struct TileSchedule {
   TapPiece pieces[kLaunchPieces];
   TileRectangle rectangles[kLaunchRectangles];
   std::int32_t problem_count, rectangle_count;
-  std::int32_t tiles;   ///< of all rectangles
-  std::int32_t whole;   ///< blocks 0..whole-1 compute a tile each,
-  std::int32_t slices;  ///< then every `slices` blocks one of the tiles left
+  /// A tile is the sum of so many problems: of a rectangle's problem and those that follow it, whose pieces
+  /// follow its row and column.
+  std::int32_t terms;
+  std::int32_t columns;  ///< output channels of a tile
+  std::int32_t tiles;    ///< of all rectangles
+  std::int32_t whole;    ///< blocks 0..whole-1 compute a tile each,
+  std::int32_t slices;   ///< then every `slices` blocks one of the tiles left
 
   std::int64_t blocks() const { return whole + std::int64_t(tiles - whole) * slices; }
   /// Partial sums: one tile of floats for each block that computes a slice.
@@ -84,13 +92,20 @@ bool takes_implicit_gemm(Gather direction, const Conv2dDims& dims);
 std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directions,
                                               const std::vector<Conv2dDims>& dims, int element_bytes);
 
-/// Floats of partial sums that those launches need; they run one after the other.
-std::int64_t implicit_gemm_partial_sums(const std::vector<Gather>& directions,
-                                        const std::vector<Conv2dDims>& dims, int element_bytes);
+/// The launch that computes the sum of at most kLaunchProblems problems with stride 1 and one destination:
+/// the gradient of an input that several convolutions read.
+TileSchedule make_sum_schedule(Gather direction, const std::vector<Conv2dDims>& dims, int element_bytes);
 
-/// Doubles that the statistics of the destinations' channels need beside.
-std::int64_t implicit_gemm_moments(const std::vector<Gather>& directions, const std::vector<Conv2dDims>& dims,
-                                   int element_bytes);
+/// The branches of one input (conv2d_branches.h): forward each by itself, backward_input their sum.
+std::vector<TileSchedule> branch_schedules(Gather direction, const std::vector<Conv2dDims>& dims,
+                                           int element_bytes);
+/// Whether the kernel serves them.
+bool branches_take_implicit_gemm(Gather direction, const std::vector<Conv2dDims>& dims, int element_bytes);
+
+/// Floats of partial sums that launches need, and doubles for the statistics of their outputs' channels; they
+/// run one after the other.
+std::int64_t implicit_gemm_partial_sums(const std::vector<TileSchedule>& schedules);
+std::int64_t implicit_gemm_moments(const std::vector<TileSchedule>& schedules);
 
 namespace cuda {
 
@@ -101,6 +116,11 @@ void implicit_gemm(Stream stream, const std::vector<GatherProblem<float>>& probl
                    Span<float> partial, Span<double> moments = {});
 void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
                    Span<double> moments = {});
+
+/// Computes the sum of the problems, which have one destination and no epilogue: make_sum_schedule().
+void implicit_gemm_sum(Stream stream, const std::vector<GatherProblem<float>>& problems, bool tf32,
+                       Span<float> partial);
+void implicit_gemm_sum(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial);
 
 }  // namespace cuda
 }  // namespace atrous::kernels

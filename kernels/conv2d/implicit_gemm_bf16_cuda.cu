@@ -4,7 +4,11 @@ namespace atrous::kernels::cuda {
 
 void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
                    Span<double> moments) {
-  run_implicit_gemm<MmaTile>(stream, problems, partial, moments);
+  run_implicit_gemm<MmaTile>(stream, problems, schedules_of(problems), partial, moments);
+}
+
+void implicit_gemm_sum(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial) {
+  run_implicit_gemm<MmaTile>(stream, problems, sum_schedules_of(problems), partial, {});
 }
 
 }  // namespace atrous::kernels::cuda

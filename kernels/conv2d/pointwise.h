@@ -5,16 +5,21 @@
 #include "atrous/kernels/gemm/gemm.h"
 
 // A 1x1 convolution with stride 1 and no padding is one product of matrices, rows of pixels by the weight. On
-// CUDA it and its gradients go to gemm() where nothing is left to do to the outputs: with a bias or an
-// activation, a pass over y behind the product costs more than cuBLAS wins over implicit_gemm.h, which does
-// both before it writes (129x129x256 at batch 8: 32 us of memory more against 22 us of multiplication in
-// all).
+// CUDA it and its gradients go to gemm.h, which adds a bias and takes the positive part before it writes; a
+// relu6 would need another pass over y, which costs more than cuBLAS wins over implicit_gemm.h (129x129x256
+// at batch 8: 32 us of memory more against 22 us of multiplication in all), so it stays with the latter.
 
 namespace atrous::kernels {
 
 constexpr bool is_pointwise(const Conv2dDims& d) {
   return d.taps() == 1 && d.stride == PerAxis(1) && d.in_h == d.out_h && d.in_w == d.out_w &&
          d.padding.top == 0 && d.padding.left == 0;
+}
+
+/// Whether gemm_with_epilogue() does what is left to do to the outputs.
+template <class T>
+bool takes_gemm(const Conv2dDims& d, const Conv2dEpilogue<T>& epilogue) {
+  return is_pointwise(d) && epilogue.activation != Activation::relu6;
 }
 
 /// Whether the statistics of a 1x1 convolution are worth implicit_gemm.h, which takes them from its tiles: of

@@ -192,4 +192,109 @@ TapPlan make_tap_plan(Gather direction, const Conv2dDims& d, int tile_pixels) {
   return plan;
 }
 
+namespace {
+
+using SumPieces = TapSumPlan::Pieces;
+
+SumPieces merged(const std::vector<TapAxis>& axes, const SumPieces& a, const SumPieces& b) {
+  SumPieces both;
+  for (std::size_t t = 0; t < axes.size(); ++t) both.push_back(merged(axes[t], a[t], b[t]));
+  return both;
+}
+
+// The pieces of all terms, cut wherever one of them is.
+std::vector<SumPieces> common_pieces(const std::vector<TapAxis>& axes,
+                                     const std::vector<std::vector<TapPiece>>& of_terms) {
+  std::vector<std::int32_t> cuts;
+  for (const auto& pieces : of_terms)
+    for (const TapPiece& p : pieces) cuts.push_back(p.at);
+  cuts.push_back(axes[0].destination);
+  std::sort(cuts.begin(), cuts.end());
+  cuts.erase(std::unique(cuts.begin(), cuts.end()), cuts.end());
+  std::vector<SumPieces> common;
+  for (std::size_t k = 0; k + 1 < cuts.size(); ++k) {
+    SumPieces row;
+    for (std::size_t t = 0; t < axes.size(); ++t) {
+      const auto whole = std::find_if(of_terms[t].begin(), of_terms[t].end(), [&](const TapPiece& p) {
+        return p.at <= cuts[k] && cuts[k] < p.at + p.count;
+      });
+      TapPiece part = *whole;
+      part.at = cuts[k];
+      part.count = cuts[k + 1] - cuts[k];
+      part.source += (cuts[k] - whole->at) * axes[t].source_step;
+      row.push_back(part);
+    }
+    common.push_back(std::move(row));
+  }
+  return common;
+}
+
+// Merges the neighbours for which `added` is least, while it is below 1 or there are more than kMostPieces.
+template <class Added>
+bool merge_pieces(const std::vector<TapAxis>& axes, std::vector<SumPieces>& pieces, const Added& added) {
+  bool any = false;
+  while (pieces.size() > 1) {
+    std::size_t best = 0;
+    std::int64_t least = -1;
+    for (std::size_t i = 0; i + 1 < pieces.size(); ++i) {
+      const std::int64_t more = std::max<std::int64_t>(added(pieces[i], pieces[i + 1]), 0);
+      if (least < 0 || more < least) least = more, best = i;
+    }
+    if (least > 0 && std::int64_t(pieces.size()) <= kMostPieces) break;
+    pieces[best] = merged(axes, pieces[best], pieces[best + 1]);
+    pieces.erase(pieces.begin() + std::ptrdiff_t(best) + 1);
+    any = true;
+  }
+  return any;
+}
+
+}  // namespace
+
+std::int64_t TapSumPlan::tiles(const Pieces& row, const Pieces& column) const {
+  return divide_up(batch * row[0].count * column[0].count, tile_pixels);
+}
+
+TapSumPlan make_tap_sum_plan(Gather direction, const std::vector<Conv2dDims>& dims, int tile_pixels) {
+  TapSumPlan plan{.row_axes = {},
+                  .column_axes = {},
+                  .rows = {},
+                  .columns = {},
+                  .batch = dims[0].batch,
+                  .tile_pixels = tile_pixels};
+  std::vector<std::vector<TapPiece>> rows, columns;
+  for (const Conv2dDims& d : dims) {
+    TapPlan own = make_tap_plan(direction, d, 1);  // merged where that multiplies no more
+    plan.row_axes.push_back(own.row_axis);
+    plan.column_axes.push_back(own.column_axis);
+    rows.push_back(std::move(own.rows));
+    columns.push_back(std::move(own.columns));
+  }
+  plan.rows = common_pieces(plan.row_axes, rows);
+  plan.columns = common_pieces(plan.column_axes, columns);
+  const auto channels = [&](std::size_t t) {
+    return direction == Gather::forward ? dims[t].in_channels : dims[t].out_channels;
+  };
+  // What the tiles of a rectangle multiply.
+  const auto cost = [&](const SumPieces& a, const SumPieces& b) {
+    std::int64_t sum = 0;
+    for (std::size_t t = 0; t < dims.size(); ++t) sum += a[t].taps * b[t].taps * channels(t);
+    return sum * plan.tiles(a, b);
+  };
+  for (bool again = true; again;) {
+    again = false;
+    for (const bool by_rows : {true, false}) {
+      const auto& axes = by_rows ? plan.row_axes : plan.column_axes;
+      const auto& across = by_rows ? plan.columns : plan.rows;
+      again |=
+          merge_pieces(axes, by_rows ? plan.rows : plan.columns, [&](const SumPieces& a, const SumPieces& b) {
+            const SumPieces both = merged(axes, a, b);
+            std::int64_t more = 0;
+            for (const SumPieces& o : across) more += cost(both, o) - cost(a, o) - cost(b, o);
+            return more;
+          });
+    }
+  }
+  return plan;
+}
+
 }  // namespace atrous::kernels

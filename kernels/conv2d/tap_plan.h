@@ -50,6 +50,19 @@ struct TapPlan {
   std::int64_t tile_taps() const;
 };
 
+/// A plan of several convolutions with stride 1 whose results are added up: they have their destination in
+/// common, which is cut where the taps of any of them change.
+struct TapSumPlan {
+  /// Pieces of an axis, one for each term of the sum: all with the same `at` and `count`.
+  using Pieces = std::vector<TapPiece>;
+  std::vector<TapAxis> row_axes, column_axes;  ///< of each term
+  std::vector<Pieces> rows, columns;
+  std::int64_t batch;
+  int tile_pixels;
+
+  std::int64_t tiles(const Pieces& row, const Pieces& column) const;
+};
+
 /// Pieces an axis at most, as long as each residue of the stride has one: neighbours are merged (and share
 /// the union of their taps, the rest reads as zero), those first that cost least.
 inline constexpr int kMostPieces = 12;
@@ -59,5 +72,8 @@ bool fits_tiles(const Conv2dDims& dims);
 
 /// The plan of `direction`. Pieces are merged where that saves tiles or costs none.
 TapPlan make_tap_plan(Gather direction, const Conv2dDims& dims, int tile_pixels);
+
+/// The plan of the sum of convolutions that all have stride 1 and one destination.
+TapSumPlan make_tap_sum_plan(Gather direction, const std::vector<Conv2dDims>& dims, int tile_pixels);
 
 }  // namespace atrous::kernels

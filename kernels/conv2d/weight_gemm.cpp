@@ -20,7 +20,7 @@ std::int64_t WeightGemmPlan::pixels(const Conv2dDims& d, std::int64_t r, std::in
          live_outputs(d.out_w, d.in_w, d.padding.left, s, d.rate.w, d.stride.w).count;
 }
 
-WeightGemmPlan::WeightGemmPlan(const Conv2dDims& d, int element_bytes) {
+WeightGemmPlan::WeightGemmPlan(const Conv2dDims& d, int element_bytes, std::int64_t beside) {
   by_tap = d.in_channels >= 64;
   const std::int64_t rows = by_tap ? d.in_channels : d.taps() * d.in_channels;
   const bool tensor_cores = element_bytes == 2 || d.allow_tf32;
@@ -33,8 +33,8 @@ WeightGemmPlan::WeightGemmPlan(const Conv2dDims& d, int element_bytes) {
     for (std::int64_t r = 0; r < d.window_h; ++r)
       for (std::int64_t s = 0; s < d.window_w; ++s) most = std::max(most, pixels(d, r, s));
   }
-  const std::int64_t tiles = row_tiles * column_tiles * (by_tap ? d.taps() : 1);
-  const std::int64_t wanted = std::clamp<std::int64_t>(kBlocks / std::max<std::int64_t>(tiles, 1), 1,
+  const std::int64_t all = tiles(d) + beside;
+  const std::int64_t wanted = std::clamp<std::int64_t>(kBlocks / std::max<std::int64_t>(all, 1), 1,
                                                        std::max<std::int64_t>(1, most / kLeastPixels));
   slice = std::max<std::int64_t>(32, divide_up(divide_up(most, wanted), 32) * 32);
   slices = divide_up(most, slice);
@@ -47,6 +47,24 @@ std::int64_t WeightGemmPlan::partial_sums(const Conv2dDims& d) const {
 bool takes_weight_gemm(const Conv2dDims& d) {
   return fits_tiles(d) && d.taps() < (1 << 16) && d.in_channels < (1 << 15) && d.out_channels < (1 << 20) &&
          d.taps() * d.in_channels * d.in_channels < (std::int64_t(1) << 32);
+}
+
+std::vector<WeightGemmPlan> weight_gemm_plans(const std::vector<Conv2dDims>& dims, int element_bytes) {
+  std::int64_t all = 0;
+  for (const Conv2dDims& d : dims) all += WeightGemmPlan(d, element_bytes).tiles(d);
+  std::vector<WeightGemmPlan> plans;
+  for (const Conv2dDims& d : dims)
+    plans.emplace_back(d, element_bytes, all - WeightGemmPlan(d, element_bytes).tiles(d));
+  return plans;
+}
+
+bool take_one_weight_gemm(const std::vector<Conv2dDims>& dims, int element_bytes) {
+  if (dims.size() > std::size_t(kWeightProblems)) return false;
+  const WeightGemmPlan first(dims[0], element_bytes);
+  return std::all_of(dims.begin(), dims.end(), [&](const Conv2dDims& d) {
+    const WeightGemmPlan plan(d, element_bytes);
+    return takes_weight_gemm(d) && plan.tile == first.tile && plan.by_tap == first.by_tap;
+  });
 }
 
 }  // namespace atrous::kernels

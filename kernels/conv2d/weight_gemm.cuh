@@ -1,5 +1,8 @@
 #pragma once
 
+#include <algorithm>
+#include <vector>
+
 #include "atrous/kernels/conv2d/pipeline.cuh"
 #include "atrous/kernels/conv2d/weight_gemm.h"
 
@@ -23,6 +26,7 @@ struct WeightGemm {
   T* dweight;
   std::int32_t batch, in_h, in_w, in_channels, out_h, out_w, out_channels, window_h, window_w;
   std::int32_t stride_h, stride_w, rate_h, rate_w, top, left;
+  std::int32_t dy_pitch;  // elements from one pixel of dy to the next
   std::int32_t row_tiles, column_tiles, slice;
   bool by_tap, chunked_x, chunked_dy;
 
@@ -40,6 +44,20 @@ struct WeightGemm {
   }
   __device__ __forceinline__ int product_rows() const {
     return by_tap ? in_channels : window_h * window_w * in_channels;
+  }
+  __device__ __forceinline__ int products() const { return by_tap ? window_h * window_w : 1; }
+};
+
+/// What a launch computes. blockIdx.y is a product: one of a problem after the other.
+template <class T>
+struct WeightGemms {
+  WeightGemm<T> problems[kWeightProblems];
+
+  /// The problem of product `product`, which becomes the product's place in it.
+  __device__ __forceinline__ const WeightGemm<T>& problem_of(int& product) const {
+    int i = 0;
+    while (product >= problems[i].products()) product -= problems[i++].products();
+    return problems[i];
   }
 };
 
@@ -79,7 +97,7 @@ class WeightCopies {
       const bool exists = begin_ + step * kTileDepth<T> + own_row(k) < end_;
       const int oh = first_h_ + i_, ow = first_w_ + j_;
       copy_x(exists, oh, ow, a + Layout::at(own_row(k), own_chunk()));
-      copy_dy(exists, ((std::int64_t(n_) * p_.out_h + oh) * p_.out_w + ow) * p_.out_channels + column_,
+      copy_dy(exists, ((std::int64_t(n_) * p_.out_h + oh) * p_.out_w + ow) * p_.dy_pitch + column_,
               b + Layout::at(own_row(k), own_chunk()));
       j_ += step_j_;
       const bool next_line = j_ >= columns_;
@@ -156,10 +174,12 @@ class WeightCopies {
 
 template <class Tile, int kExtent>
 __global__ void __launch_bounds__(kTileThreads, 2)
-    weight_gemm_kernel(const __grid_constant__ WeightGemm<typename Tile::Element> p) {
+    weight_gemm_kernel(const __grid_constant__ WeightGemms<typename Tile::Element> all) {
   using T = typename Tile::Element;
   ATROUS_DYN_SHARED(shared);
-  const int tap = int(blockIdx.y);
+  int tap = int(blockIdx.y);
+  const WeightGemm<T>& p = all.problem_of(tap);
+  if (p.dweight == nullptr || int(blockIdx.x) >= p.row_tiles * p.column_tiles) return;
   const int first_row = int(blockIdx.x) / p.column_tiles * kExtent,
             first_column = int(blockIdx.x) % p.column_tiles * kExtent;
   const int pixels = p.pixels(tap);
@@ -189,16 +209,19 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   });
 }
 
-// Adds up the slices in order. blockIdx.y is the product (a tap, or all); a block owns kAddedElements of it,
-// a thread every 256th of those.
+// Adds up the slices in order. blockIdx.y is the product (a tap of a problem, or all); a block owns
+// kAddedElements of it, a thread every 256th of those.
 inline constexpr int kAddThreads = 256, kAddedElements = 2048;
 
 template <class T>
 __global__ void __launch_bounds__(kAddThreads)
-    add_weight_slices_kernel(const __grid_constant__ WeightGemm<T> p) {
+    add_weight_slices_kernel(const __grid_constant__ WeightGemms<T> problems) {
+  int tap = int(blockIdx.y);
+  const WeightGemm<T>& p = problems.problem_of(tap);
   const std::int64_t of_tap = std::int64_t(p.in_channels) * p.out_channels,
                      all = of_tap * p.window_h * p.window_w;
-  const int tap = int(blockIdx.y), pixels = p.pixels(tap);
+  if (p.dweight == nullptr) return;
+  const int pixels = p.pixels(tap);
   const std::int64_t begin = p.by_tap ? tap * of_tap : 0, count = p.by_tap ? of_tap : all;
   for (int k = int(threadIdx.x); k < kAddedElements; k += kAddThreads) {
     const std::int64_t i = std::int64_t(blockIdx.x) * kAddedElements + k;
@@ -211,7 +234,7 @@ __global__ void __launch_bounds__(kAddThreads)
 }
 
 template <template <class, int, int, Lies, Lies> class Tile, int kExtent, class T>
-void launch_weight_gemm(Stream stream, const WeightGemm<T>& p, dim3 grid) {
+void launch_weight_gemm(Stream stream, const WeightGemms<T>& p, dim3 grid) {
   using Product = Tile<T, kExtent, kExtent, Lies::depth_rows, Lies::depth_rows>;
   constexpr int kBytes = kStages * 2 * kExtent * kTileRowBytes;
   ATROUS_CUDA_CHECK("conv2d_backward_weight",
@@ -220,46 +243,64 @@ void launch_weight_gemm(Stream stream, const WeightGemm<T>& p, dim3 grid) {
   ATROUS_LAUNCH((weight_gemm_kernel<Product, kExtent>), grid, kTileThreads, kBytes, stream, p);
 }
 
+template <class T>
+WeightGemm<T> weight_gemm_of(const WeightProblem<T>& problem, const WeightGemmPlan& plan, float* partial) {
+  const Conv2dDims& d = problem.dims;
+  const auto n = [](std::int64_t v) { return std::int32_t(v); };
+  const std::int64_t pitch = problem.dy_pitch > 0 ? problem.dy_pitch : d.out_channels;
+  return {.x = problem.x.data(),
+          .dy = problem.dy.data(),
+          .partial = partial,
+          .dweight = problem.dweight.data(),
+          .batch = n(d.batch),
+          .in_h = n(d.in_h),
+          .in_w = n(d.in_w),
+          .in_channels = n(d.in_channels),
+          .out_h = n(d.out_h),
+          .out_w = n(d.out_w),
+          .out_channels = n(d.out_channels),
+          .window_h = n(d.window_h),
+          .window_w = n(d.window_w),
+          .stride_h = n(d.stride.h),
+          .stride_w = n(d.stride.w),
+          .rate_h = n(d.rate.h),
+          .rate_w = n(d.rate.w),
+          .top = n(d.padding.top),
+          .left = n(d.padding.left),
+          .dy_pitch = n(pitch),
+          .row_tiles = n(plan.row_tiles),
+          .column_tiles = n(plan.column_tiles),
+          .slice = n(plan.slice),
+          .by_tap = plan.by_tap,
+          .chunked_x = d.in_channels % kChunk<T> == 0 && at_chunks(problem.x.data()),
+          .chunked_dy =
+              d.out_channels % kChunk<T> == 0 && pitch % kChunk<T> == 0 && at_chunks(problem.dy.data())};
+}
+
 template <template <class, int, int, Lies, Lies> class Tile, class T>
-void run_weight_gemm(Stream stream, const Conv2dDims& d, Span<const T> x, Span<const T> dy,
-                     Span<float> partial, Span<T> dweight) {
-  const WeightGemmPlan plan(d, sizeof(T));
-  const auto n = [](std::int64_t value) { return std::int32_t(value); };
-  const WeightGemm<T> p{.x = x.data(),
-                        .dy = dy.data(),
-                        .partial = partial.data(),
-                        .dweight = dweight.data(),
-                        .batch = n(d.batch),
-                        .in_h = n(d.in_h),
-                        .in_w = n(d.in_w),
-                        .in_channels = n(d.in_channels),
-                        .out_h = n(d.out_h),
-                        .out_w = n(d.out_w),
-                        .out_channels = n(d.out_channels),
-                        .window_h = n(d.window_h),
-                        .window_w = n(d.window_w),
-                        .stride_h = n(d.stride.h),
-                        .stride_w = n(d.stride.w),
-                        .rate_h = n(d.rate.h),
-                        .rate_w = n(d.rate.w),
-                        .top = n(d.padding.top),
-                        .left = n(d.padding.left),
-                        .row_tiles = n(plan.row_tiles),
-                        .column_tiles = n(plan.column_tiles),
-                        .slice = n(plan.slice),
-                        .by_tap = plan.by_tap,
-                        .chunked_x = d.in_channels % kChunk<T> == 0 && at_chunks(x.data()),
-                        .chunked_dy = d.out_channels % kChunk<T> == 0 && at_chunks(dy.data())};
-  if (plan.slices > 0) {
-    const dim3 grid(unsigned(plan.row_tiles * plan.column_tiles), plan.by_tap ? unsigned(d.taps()) : 1,
-                    unsigned(plan.slices));
-    if constexpr (Tile<T, 64, 64, Lies::depth_rows, Lies::depth_rows>::kTensorCores)
-      if (plan.tile == 128) launch_weight_gemm<Tile, 128>(stream, p, grid);
-    if (plan.tile == 64) launch_weight_gemm<Tile, 64>(stream, p, grid);
+void run_weight_gemm(Stream stream, const std::vector<WeightProblem<T>>& problems, Span<float> partial) {
+  std::vector<Conv2dDims> dims;
+  for (const WeightProblem<T>& problem : problems) dims.push_back(problem.dims);
+  const std::vector<WeightGemmPlan> plans = weight_gemm_plans(dims, sizeof(T));
+  WeightGemms<T> all{};
+  std::int64_t used = 0, products = 0, tiles = 0, slices = 0, elements = 0;
+  for (std::size_t i = 0; i < plans.size(); ++i) {
+    const std::int64_t of_problem = plans[i].by_tap ? dims[i].taps() : 1;
+    all.problems[i] = weight_gemm_of(problems[i], plans[i], partial.data() + used);
+    used += plans[i].partial_sums(dims[i]);
+    products += of_problem;
+    tiles = std::max(tiles, plans[i].row_tiles * plans[i].column_tiles);
+    slices = std::max(slices, plans[i].slices);
+    elements = std::max(elements, dims[i].taps() * dims[i].in_channels * dims[i].out_channels / of_problem);
   }
-  const std::int64_t products = plan.by_tap ? d.taps() : 1, elements = dweight.size() / products;
+  if (slices > 0) {
+    const dim3 grid{unsigned(tiles), unsigned(products), unsigned(slices)};
+    if constexpr (Tile<T, 64, 64, Lies::depth_rows, Lies::depth_rows>::kTensorCores)
+      if (plans[0].tile == 128) launch_weight_gemm<Tile, 128>(stream, all, grid);
+    if (plans[0].tile == 64) launch_weight_gemm<Tile, 64>(stream, all, grid);
+  }
   const dim3 grid(unsigned((elements + kAddedElements - 1) / kAddedElements), unsigned(products));
-  ATROUS_LAUNCH((add_weight_slices_kernel<T>), grid, kAddThreads, 0, stream, p);
+  ATROUS_LAUNCH((add_weight_slices_kernel<T>), grid, kAddThreads, 0, stream, all);
 }
 
 }  // namespace atrous::kernels::cuda

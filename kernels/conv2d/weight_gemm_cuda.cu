@@ -2,17 +2,16 @@
 
 namespace atrous::kernels::cuda {
 
-void weight_gemm(Stream stream, const Conv2dDims& dims, Span<const float> x, Span<const float> dy, bool tf32,
-                 Span<float> partial, Span<float> dweight) {
+void weight_gemm(Stream stream, const std::vector<WeightProblem<float>>& problems, bool tf32,
+                 Span<float> partial) {
   if (tf32)
-    run_weight_gemm<MmaTile>(stream, dims, x, dy, partial, dweight);
+    run_weight_gemm<MmaTile>(stream, problems, partial);
   else
-    run_weight_gemm<FmaTile>(stream, dims, x, dy, partial, dweight);
+    run_weight_gemm<FmaTile>(stream, problems, partial);
 }
 
-void weight_gemm(Stream stream, const Conv2dDims& dims, Span<const bf16> x, Span<const bf16> dy,
-                 Span<float> partial, Span<bf16> dweight) {
-  run_weight_gemm<MmaTile>(stream, dims, x, dy, partial, dweight);
+void weight_gemm(Stream stream, const std::vector<WeightProblem<bf16>>& problems, Span<float> partial) {
+  run_weight_gemm<MmaTile>(stream, problems, partial);
 }
 
 }  // namespace atrous::kernels::cuda

@@ -19,13 +19,30 @@ struct GemmDims {
   bool allow_tf32 = false;   ///< on CUDA: floats may be cut to 19 bits for the tensor cores
 };
 
-/// Elements of T that gemm needs as `workspace`. On CUDA it is what cuBLAS may use to repeat its bits.
+/// What is done to c before it is written: c = max(sum + bias, 0), or without one or both. NaN stays NaN on
+/// the CPU; cuBLASLt's max(x, 0) may make it 0.
+template <class T>
+struct GemmEpilogue {
+  Span<const T> bias = {};  ///< [columns], or empty for none
+  bool relu = false;
+
+  bool empty() const { return bias.empty() && !relu; }
+};
+
+/// Bytes that cuBLAS takes at most, by its manual: 32 MiB on Hopper, less elsewhere.
+inline constexpr std::int64_t kCublasWorkspace = std::int64_t(32) << 20;
+
+/// Elements of T that both kernels need as `workspace`. On CUDA it is what cuBLAS may use to repeat its bits.
 template <class T>
 std::int64_t gemm_workspace_size(const GemmDims& dims, Device device = kCpu);
 
 /// c[i,j] = sum over d of op(a)[i,d] * op(b)[d,j]; c is [rows, columns], row-major, overwritten. A depth of 0
-/// gives zeros. On the CPU float runs on the register tile of the instruction set, double on Eigen, bf16
-/// in plain loops; on CUDA all run on cuBLAS, bf16 with sums in float.
+/// gives zeros. On the CPU float runs on the register tile of the instruction set, double on Eigen, bf16 in
+/// plain loops. On CUDA float and bf16 run on cuBLASLt (gemm_lt.h), with sums in float, double on cuBLAS.
 ATROUS_KERNEL(gemm, const GemmDims& dims, Span<const T> a, Span<const T> b, Span<T> workspace, Span<T> c);
+
+/// The same with an epilogue: on CUDA, in float and bf16, in the same pass over c.
+ATROUS_KERNEL(gemm_with_epilogue, const GemmDims& dims, Span<const T> a, Span<const T> b,
+              const GemmEpilogue<T>& epilogue, Span<T> workspace, Span<T> c);
 
 }  // namespace atrous::kernels

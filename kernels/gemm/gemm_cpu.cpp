@@ -5,7 +5,9 @@
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/for_each.h"
 #include "atrous/kernels/gemm/gemm.h"
+#include "atrous/kernels/gemm/gemm_body.h"
 
 namespace atrous::kernels {
 namespace {
@@ -37,10 +39,10 @@ auto map(const T* m, std::int64_t rows, std::int64_t columns) {
 
 namespace {
 
-// What cuBLAS takes at most, by its manual: 32 MiB on Hopper, less elsewhere. And room to align it.
+// With room to align it.
 template <class T>
 std::int64_t cublas_workspace_size() {
-  return ((std::int64_t(32) << 20) + 256) / std::int64_t(sizeof(T));
+  return (kCublasWorkspace + 256) / std::int64_t(sizeof(T));
 }
 
 }  // namespace
@@ -95,7 +97,8 @@ void gemm<double>(Stream, const GemmDims& d, Span<const double> a, Span<const do
 
 // Plain loops, sums in float: the reference of the CUDA kernel.
 template <>
-void gemm<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b, Span<bf16>, Span<bf16> c) {
+void gemm_with_epilogue<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b,
+                              const GemmEpilogue<bf16>& epilogue, Span<bf16>, Span<bf16> c) {
   parallel_for(d.rows, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t j = 0; j < d.columns; ++j) {
@@ -103,9 +106,14 @@ void gemm<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> 
         for (std::int64_t k = 0; k < d.depth; ++k)
           sum += float(a[d.transpose_a ? k * d.rows + i : i * d.depth + k]) *
                  float(b[d.transpose_b ? j * d.depth + k : k * d.columns + j]);
-        c[i * d.columns + j] = bf16(sum);
+        c[i * d.columns + j] = bf16(finish_sum(epilogue, sum, j));
       }
   });
+}
+template <>
+void gemm<bf16>(Stream stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b,
+                Span<bf16> workspace, Span<bf16> c) {
+  gemm_with_epilogue<bf16>(stream, d, a, b, {}, workspace, c);
 }
 
 template <>
@@ -130,6 +138,17 @@ void gemm<float>(Stream stream, const GemmDims& d, Span<const float> a, Span<con
   else
     conv2d_forward<float>(stream, conv, a, b, {}, workspace, c);
 }
+
+template <class T>
+void gemm_with_epilogue(Stream stream, const GemmDims& d, Span<const T> a, Span<const T> b,
+                        const GemmEpilogue<T>& epilogue, Span<T> workspace, Span<T> c) {
+  gemm<T>(stream, d, a, b, workspace, c);
+  if (!epilogue.empty()) for_each(c.size(), GemmEpiloguePass<T>{d.columns, epilogue, c});
+}
+template void gemm_with_epilogue<float>(Stream, const GemmDims&, Span<const float>, Span<const float>,
+                                        const GemmEpilogue<float>&, Span<float>, Span<float>);
+template void gemm_with_epilogue<double>(Stream, const GemmDims&, Span<const double>, Span<const double>,
+                                         const GemmEpilogue<double>&, Span<double>, Span<double>);
 
 }  // namespace cpu
 }  // namespace atrous::kernels

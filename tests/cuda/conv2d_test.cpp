@@ -333,8 +333,9 @@ TEST_CASE("conv2d on CUDA: several convolutions of one input in one launch", "[c
                         ys.back()->span()});
   }
   const std::vector<kernels::Gather> directions(3, kernels::Gather::forward);
-  REQUIRE(kernels::make_tile_schedules(directions, dims, 2).size() == 1);
-  OnDevice<float> partial(kernels::implicit_gemm_partial_sums(directions, dims, 2));
+  const auto schedules = kernels::make_tile_schedules(directions, dims, 2);
+  REQUIRE(schedules.size() == 1);
+  OnDevice<float> partial(kernels::implicit_gemm_partial_sums(schedules));
   kernels::cuda::implicit_gemm(kCudaStream, problems, partial.span());
   for (std::size_t i = 0; i < branches.size(); ++i) {
     CHECK(differing(ys[i]->values(), branches[i].y) == 0);
