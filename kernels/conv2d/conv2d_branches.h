@@ -58,8 +58,8 @@ ATROUS_KERNEL(conv2d_branches_forward, const Conv2dBranches& dims, Span<const T>
               const BranchWeights<T>& weights, const Conv2dEpilogue<T>& epilogue, Span<T> workspace,
               Span<double> sums, Span<T> y, Span<double> mean, Span<double> var);
 
-/// dx = the sum over the branches of conv2d_backward_input of each, in their order. One launch rounds that sum
-/// to T once; one after the other, it is rounded after each branch.
+/// dx = the sum over the branches of conv2d_backward_input of each, in their order. One launch rounds that
+/// sum to T once; one after the other, it is rounded after each branch.
 ///
 ///   dy  [batch, out_h, out_w, y_channels]
 ATROUS_KERNEL(conv2d_branches_backward_input, const Conv2dBranches& dims, Span<const T> dy,

@@ -9,7 +9,7 @@
 #include "atrous/kernels/conv2d/weight_gemm.h"
 
 // Which implementation serves which type and size: float and bf16 the tiled kernels, double, and sizes beyond
-// their 32-bit arithmetic, the plain bodies; bare 1x1 convolutions of every type the matrix product.
+// their 32-bit arithmetic, the plain bodies; 1x1 convolutions of every type the matrix product (pointwise.h).
 
 namespace atrous::kernels::cuda {
 

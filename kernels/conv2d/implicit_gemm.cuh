@@ -26,9 +26,13 @@
 // us at 4.3 TB/s, against 107 us of multiplication at 460 TFLOP/s (49 GFLOP: 0.60 of the taps, on average
 // over the rates).
 //
-// Occupancy on sm_90 by ptxas: bf16 128 wide 244 to 246 registers and 64 KB of stages, two blocks (eight
-// warps) a multiprocessor; 64 wide 175 to 177 and 48 KB, two. Floats are 64 wide: TF32 162 to 179 registers,
-// exact 205 to 222, two blocks. The blocks of two a multiprocessor are what TileSchedule counts on.
+// Occupancy on sm_90 by ptxas: bf16 128 wide 254 registers and 64 KB of stages, two blocks (eight warps) a
+// multiprocessor; 64 wide 187 to 188 and 48 KB, two. Floats are 64 wide: TF32 182 to 186 registers, exact 220
+// to 235, two blocks. The blocks of two a multiprocessor are what TileSchedule counts on.
+//
+// A tile may be the sum of several problems (the gradient of an input that several convolutions read): their
+// sums run one after the other into the same registers, each with its own taps, so the result is written
+// once.
 
 namespace atrous::kernels::cuda {
 

@@ -11,11 +11,12 @@
 //
 // A block of four warps owns a tile of kExtent channels of x (of one tap) x kExtent channels of dy and a
 // slice of the pixels; in a step, a thread copies a chunk of 16 bytes of channels of each of a few pixels,
-// always the same channels. blockIdx.x is the tile, y the tap, z the slice.
+// always the same channels. blockIdx.x is the tile, y the tap (of one convolution after the other), z the
+// slice.
 //
 // Bytes: as for the forward product, 64 flops a byte from L2. Every tile of a tap reads the same pixels at
 // about the same time, so device memory sees x and dy about once a tap at worst. Registers on sm_90 by ptxas:
-// 128 wide 236 (bf16) and 255 (TF32), two blocks a multiprocessor; 64 wide 112 to 142, three or four.
+// 128 wide 237 (bf16) and 255 (TF32), two blocks a multiprocessor; 64 wide 112 to 148, three or four.
 
 namespace atrous::kernels::cuda {
 

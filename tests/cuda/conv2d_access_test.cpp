@@ -41,6 +41,12 @@ void check_kernels(bool tf32) {
   check_accesses("forward", [&] {
     kernels::cuda::conv2d_forward<T>(kCudaStream, p.d, x.span(), weight.span(), {}, forward.span(), y.span());
   });
+  OnDevice<double> sums(kernels::conv2d_forward_statistics_sums_size<T>(p.d, cuda)), mean(p.d.out_channels),
+      var(p.d.out_channels);
+  check_accesses("forward_statistics", [&] {
+    kernels::cuda::conv2d_forward_statistics<T>(kCudaStream, p.d, x.span(), weight.span(), {}, forward.span(),
+                                                sums.span(), y.span(), mean.span(), var.span());
+  });
   check_accesses("backward_input", [&] {
     kernels::cuda::conv2d_backward_input<T>(kCudaStream, p.d, dy.span(), weight.span(), backward.span(),
                                             dx.span());

@@ -185,7 +185,6 @@ cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t handle, cublasLtM
   const cublasLtMatrixLayoutOpaque_t* const layouts[4] = {a, b, c, d};
   if (const cublasStatus_t status = check_problem(*desc, layouts); status != CUBLAS_STATUS_SUCCESS)
     return status;
-  // Determinism: this library's sums must have one order.
   constexpr std::uint32_t kInAnyOrder = CUBLASLT_REDUCTION_SCHEME_INPLACE;
   if (preference->reductions & kInAnyOrder) {
     device_fail(
