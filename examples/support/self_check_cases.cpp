@@ -1,5 +1,6 @@
 #include "atrous/autograd/batch_norm.h"
 #include "atrous/autograd/conv2d.h"
+#include "atrous/autograd/conv2d_branches.h"
 #include "atrous/autograd/conv_transpose2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/autograd/elementwise.h"
@@ -90,6 +91,15 @@ void add_convolutions(std::vector<SelfCase>& rows) {
   rows.push_back(
       linear(large("conv2d", {{{2, 31, 33, 3}}, {{7, 7, 3, 16}}}, conv({.stride = 2, .padding = 3}))));
   rows.push_back(linear(large("conv2d", {{{2, 9, 11, 96}}, {{1, 1, 96, 40}}}, conv({}))));
+
+  const auto branches = [](const std::vector<Conv2dOptions>& o) {
+    return [o](const Inputs& in) { return conv2d_branches(in[0], {in.begin() + 1, in.end()}, o); };
+  };
+  rows.push_back(small("conv2d_branches", {{{2, 5, 7, 3}}, {{1, 1, 3, 4}}, {{3, 3, 3, 2}}},
+                       branches({{}, {.padding = 2, .rate = 2}})));
+  rows.push_back(large("conv2d_branches",
+                       {{{2, 17, 19, 64}}, {{1, 1, 64, 48}}, {{3, 3, 64, 48}}, {{3, 3, 64, 48}}},
+                       branches({{}, {.padding = 3, .rate = 3}, {.padding = 6, .rate = 6}})));
 
   const auto depthwise = [](const Conv2dOptions& o) {
     return [o](const Inputs& in) {
