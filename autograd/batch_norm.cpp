@@ -4,7 +4,7 @@
 
 #include "atrous/autograd/check.h"
 #include "atrous/autograd/graph.h"
-#include "atrous/kernels/batch_norm/batch_norm.h"
+#include "atrous/kernels/batch_norm/batch_norm_activation.h"
 
 namespace atrous {
 namespace {
@@ -18,10 +18,9 @@ void check_channels(const char* role, const Tensor& t, const Variable& x, Dtype 
   ATROUS_CHECK(DeviceError, t.device() == x.device(), op, role, " is on ", t.device(), ", x on ", x.device());
 }
 
-}  // namespace
-
-Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, Tensor& running_mean,
-                    Tensor& running_var, const BatchNormOptions& options) {
+void check_inputs(const Variable& x, const Variable& gamma, const Variable& beta, const Tensor& running_mean,
+                  const Tensor& running_var, const BatchNormOptions& options, const Variable& residual,
+                  const BatchStatistics& statistics) {
   const char* op = op_name(Op::batch_norm);
   check_rank(Op::batch_norm, "x", x, 4, "[N, H, W, C]");
   const Dtype accumulator = accumulator_dtype(x.dtype());
@@ -29,65 +28,134 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
   check_channels("beta", beta.value(), x, x.dtype());
   check_channels("running_mean", running_mean, x, accumulator);
   check_channels("running_var", running_var, x, accumulator);
+  if (residual.defined()) check_same(Op::batch_norm, "residual", residual, "x", x);
+  if (statistics.mean.defined() || statistics.var.defined()) {
+    check_channels("mean", statistics.mean, x, Dtype::f64);
+    check_channels("var", statistics.var, x, Dtype::f64);
+  }
   ATROUS_CHECK(ValueError, options.epsilon >= 0 && std::isfinite(options.epsilon), op, "epsilon ",
                options.epsilon, " must be at least 0");
   ATROUS_CHECK(ValueError, options.decay >= 0 && options.decay <= 1, op, "decay ", options.decay,
                " must be within 0..1");
+}
 
-  const kernels::BatchNormDims dims{x.dim(0) * x.dim(1) * x.dim(2), x.dim(3)};
-  const bool training = options.mode == BatchNormMode::training && dims.pixels > 1;
-  const Device device = x.device();
-  const Stream stream = x.stream();
-  Tensor y = empty_like(x.value());
-  Tensor mean, var;  // of the batch, or the running ones; [C] doubles
-  visit_float(x.dtype(), [&]<class T>() {
-    if (training) {
-      mean = Tensor::empty({dims.channels}, Dtype::f64, device);
-      var = Tensor::empty({dims.channels}, Dtype::f64, device);
-      Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims, device)}, Dtype::f64, device);
-      kernels::batch_norm_statistics<T>(stream, dims, x.value().span<T>(), sums.span<double>(),
-                                        mean.span<double>(), var.span<double>());
-      kernels::batch_norm_update_running<T>(
-          stream, dims, std::as_const(mean).span<double>(), std::as_const(var).span<double>(), options.decay,
-          running_mean.span<Accumulator<T>>(), running_var.span<Accumulator<T>>());
-    } else {
-      // Copies: the running averages may change before the backward pass.
-      mean = accumulator == Dtype::f64 ? running_mean.clone() : running_mean.to(Dtype::f64);
-      var = accumulator == Dtype::f64 ? running_var.clone() : running_var.to(Dtype::f64);
-    }
-    Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)}, accumulator, device);
-    kernels::batch_norm_forward<T>(stream, dims, x.value().span<T>(), std::as_const(mean).span<double>(),
-                                   std::as_const(var).span<double>(), options.epsilon,
-                                   gamma.value().span<T>(), beta.value().span<T>(),
-                                   coefficients.span<Accumulator<T>>(), y.span<T>());
+// What mean and var are in this call; [C] doubles. In training the running averages move.
+template <class T>
+BatchStatistics statistics_of(const Tensor& x, const kernels::BatchNormDims& dims, bool training,
+                              const BatchStatistics& given, double decay, Tensor& running_mean,
+                              Tensor& running_var) {
+  using A = Accumulator<T>;
+  BatchStatistics s = training ? given : BatchStatistics();
+  const bool computed = !s.mean.defined();
+  if (computed)
+    for (Tensor* t : {&s.mean, &s.var}) *t = Tensor::empty({dims.channels}, Dtype::f64, x.device());
+  if (!training) {  // copies: the running averages may change before the backward pass
+    kernels::batch_norm_running_statistics<T>(x.stream(), std::as_const(running_mean).span<A>(),
+                                              std::as_const(running_var).span<A>(), s.mean.span<double>(),
+                                              s.var.span<double>());
+    return s;
+  }
+  if (computed) {
+    Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims, x.device())}, Dtype::f64, x.device());
+    kernels::batch_norm_statistics<T>(x.stream(), dims, x.span<T>(), sums.span<double>(),
+                                      s.mean.span<double>(), s.var.span<double>());
+  }
+  kernels::batch_norm_update_running<T>(x.stream(), dims, std::as_const(s.mean).span<double>(),
+                                        std::as_const(s.var).span<double>(), decay, running_mean.span<A>(),
+                                        running_var.span<A>());
+  return s;
+}
+
+template <class T>
+Span<const T> read(const Tensor& t) {
+  return t.defined() ? t.span<T>() : Span<const T>();
+}
+template <class T>
+Span<T> write(Tensor& t) {
+  return t.defined() ? t.span<T>() : Span<T>();
+}
+
+// What the backward pass keeps. A tensor that it does not read is undefined.
+struct Kept {
+  kernels::BatchNormDims dims;
+  bool training = false;
+  double epsilon;
+  Activation activation;
+  BatchStatistics statistics = {};
+  Tensor x = {}, y = {}, gamma, beta;
+
+  void backward(const Tensor& dy, Gradients& grads) const;
+};
+
+void Kept::backward(const Tensor& dy, Gradients& grads) const {
+  const Device device = dy.device();
+  const bool fused = activation != Activation::none;
+  const bool sums_wanted = training || grads.needed(1) || grads.needed(2);
+  Tensor dx, dresidual, dgamma, dbeta, sums;
+  if (grads.needed(0)) dx = grads.empty(0);
+  if (!fused && grads.needed(3)) grads.set(3, dy);
+  if (fused && grads.needed(3)) dresidual = grads.empty(3);
+  if (fused && !dx.defined()) dx = empty_like(dy);  // its kernel always makes it
+  if (sums_wanted) {
+    dgamma = grads.needed(1) ? grads.empty(1) : empty_like(gamma);
+    dbeta = grads.needed(2) ? grads.empty(2) : empty_like(gamma);
+    sums = Tensor::empty({kernels::batch_norm_sums_size(dims, device)}, Dtype::f64, device);
+  }
+  Tensor coefficients = Tensor::empty({fused ? kernels::batch_norm_activation_coefficients_size(dims)
+                                             : kernels::batch_norm_coefficients_size(dims)},
+                                      accumulator_dtype(dy.dtype()), device);
+  visit_float(dy.dtype(), [&]<class T>() {
+    const auto mean = statistics.mean.span<double>(), var = statistics.var.span<double>();
+    const auto k = coefficients.span<Accumulator<T>>();
+    // Without x (frozen, gamma has no gradient) dy stands in for it: what is made of it is thrown away.
+    const auto read_x = x.defined() ? x.span<T>() : dy.span<T>();
+    if (fused)
+      return kernels::batch_norm_activation_backward<T>(
+          dy.stream(), dims, activation, training, {mean, var, epsilon, gamma.span<T>(), beta.span<T>()},
+          read_x, read<T>(y), dy.span<T>(), write<double>(sums), k,
+          {write<T>(dx), write<T>(dresidual), write<T>(dgamma), write<T>(dbeta)});
+    const auto& backward =
+        training ? kernels::batch_norm_backward_training<T> : kernels::batch_norm_backward_frozen<T>;
+    backward(dy.stream(), dims, read_x, dy.span<T>(), mean, var, epsilon, gamma.span<T>(),
+             write<double>(sums), k, write<T>(dx), write<T>(dgamma), write<T>(dbeta));
   });
-  // Frozen, x is read for the gradient of gamma alone.
-  const bool reads_x = training || gamma.requires_grad();
-  return record(
-      Op::batch_norm, y, {x, gamma, beta},
-      [dims, training, epsilon = options.epsilon, x = reads_x ? x.value() : Tensor(), gamma = gamma.value(),
-       mean = std::as_const(mean), var = std::as_const(var)](const Tensor& dy, Gradients& grads) {
-        const bool sums_wanted = training || grads.needed(1) || grads.needed(2);
-        Tensor dx, dgamma, dbeta, sums;
-        if (grads.needed(0)) dx = grads.empty(0);
-        if (sums_wanted) {
-          dgamma = grads.needed(1) ? grads.empty(1) : empty_like(gamma);
-          dbeta = grads.needed(2) ? grads.empty(2) : empty_like(gamma);
-          sums = Tensor::empty({kernels::batch_norm_sums_size(dims, dy.device())}, Dtype::f64, dy.device());
-        }
-        Tensor coefficients = Tensor::empty({kernels::batch_norm_coefficients_size(dims)},
-                                            accumulator_dtype(dy.dtype()), dy.device());
-        visit_float(dy.dtype(), [&]<class T>() {
-          const auto of = [](Tensor& t) { return t.defined() ? t.span<T>() : Span<T>(); };
-          // Without x (frozen, only beta's sum is wanted) dy stands in for it: dgamma is thrown away.
-          const Tensor& read = x.defined() ? x : dy;
-          const auto& backward =
-              training ? kernels::batch_norm_backward_training<T> : kernels::batch_norm_backward_frozen<T>;
-          backward(dy.stream(), dims, read.span<T>(), dy.span<T>(), mean.span<double>(), var.span<double>(),
-                   epsilon, gamma.span<T>(), sums.defined() ? sums.span<double>() : Span<double>(),
-                   coefficients.span<Accumulator<T>>(), of(dx), of(dgamma), of(dbeta));
-        });
-      });
+}
+
+}  // namespace
+
+Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, Tensor& running_mean,
+                    Tensor& running_var, const BatchNormOptions& options, const Variable& residual,
+                    const BatchStatistics& statistics) {
+  check_inputs(x, gamma, beta, running_mean, running_var, options, residual, statistics);
+  Kept kept{.dims = {x.dim(0) * x.dim(1) * x.dim(2), x.dim(3)},
+            .epsilon = options.epsilon,
+            .activation = options.activation,
+            .gamma = gamma.value(),
+            .beta = beta.value()};
+  const kernels::BatchNormDims& dims = kept.dims;
+  kept.training = options.mode == BatchNormMode::training && dims.pixels > 1;
+  Tensor y = empty_like(x.value());
+  visit_float(x.dtype(), [&]<class T>() {
+    kept.statistics = statistics_of<T>(x.value(), dims, kept.training, statistics, options.decay,
+                                       running_mean, running_var);
+    const BatchStatistics& s = kept.statistics;
+    Tensor coefficients = Tensor::empty({kernels::batch_norm_activation_coefficients_size(dims)},
+                                        accumulator_dtype(x.dtype()), x.device());
+    kernels::batch_norm_activation_forward<T>(
+        x.stream(), dims, options.activation,
+        {s.mean.span<double>(), s.var.span<double>(), options.epsilon, gamma.value().span<T>(),
+         beta.value().span<T>()},
+        x.value().span<T>(), residual.defined() ? residual.value().span<T>() : Span<const T>(),
+        coefficients.span<Accumulator<T>>(), y.span<T>());
+  });
+  // Frozen, x is read for the gradient of gamma alone. What an activation cut is seen in y; without a
+  // residual a device sees it in x too, which saves the reading of y, and the CPU would compute y anew.
+  if (kept.training || gamma.requires_grad()) kept.x = x.value();
+  if (options.activation != Activation::none &&
+      (residual.defined() || x.device().is_cpu() || !kept.x.defined()))
+    kept.y = y;
+  return record(Op::batch_norm, y, {x, gamma, beta, residual},
+                [kept](const Tensor& dy, Gradients& grads) { kept.backward(dy, grads); });
 }
 
 }  // namespace atrous

@@ -1,6 +1,5 @@
 #include "atrous/layers/batch_norm.h"
 
-#include "atrous/autograd/batch_norm.h"
 #include "atrous/core/error.h"
 
 namespace atrous::layers {
@@ -12,11 +11,14 @@ BatchNorm::BatchNorm(std::int64_t channels, const BatchNormConstants& constants)
       running_mean_(add_buffer("running_mean", Tensor::zeros({channels}))),
       running_var_(add_buffer("running_var", Tensor::full({channels}, 1))) {}
 
-Variable BatchNorm::forward(const Variable& x) {
+Variable BatchNorm::forward(const Variable& x, Activation activation, const Variable& residual,
+                            const BatchStatistics& statistics) {
   return batch_norm(x, gamma_, beta_, running_mean_, running_var_,
                     {.mode = training() && !frozen_ ? BatchNormMode::training : BatchNormMode::frozen,
                      .epsilon = constants_.epsilon,
-                     .decay = constants_.decay});
+                     .decay = constants_.decay,
+                     .activation = activation},
+                    residual, statistics);
 }
 
 Shape BatchNorm::trace(const Shape& x, const std::string& name, Summary& summary) const {

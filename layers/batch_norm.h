@@ -1,8 +1,11 @@
 #pragma once
 
+#include "atrous/autograd/batch_norm.h"
 #include "atrous/layers/layer.h"
 
 namespace atrous::layers {
+
+using atrous::Activation;  // none, relu, relu6
 
 /// The constants of a batch norm: epsilon is added to the variance inside the root, and
 /// running = decay * running + (1 - decay) * batch (1 - PyTorch's "momentum"). epsilon has no default:
@@ -19,7 +22,11 @@ class BatchNorm : public Layer {
  public:
   BatchNorm(std::int64_t channels, const BatchNormConstants& constants);
 
-  Variable forward(const Variable& x) override;
+  Variable forward(const Variable& x) override { return forward(x, Activation::none); }
+  /// activation(batch norm of x + residual) in one pass; the residual may be undefined. `statistics` are
+  /// those of x where something else has computed them (batch_norm() of autograd says more).
+  Variable forward(const Variable& x, Activation activation, const Variable& residual = {},
+                   const BatchStatistics& statistics = {});
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
   bool frozen() const { return frozen_; }

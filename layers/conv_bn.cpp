@@ -113,10 +113,13 @@ ConvBn::ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNor
   add_child("bn", bn_);
 }
 
-Variable ConvBn::forward(const Variable& x) {
-  if (!training() && !grad_enabled())
-    return Variable(folded_forward(x.value(), weight_.value(), bn_, conv_, activation_));
-  return activate(bn_.forward(apply_conv2d(x, weight_, {}, conv_)), activation_);
+Variable ConvBn::forward(const Variable& x, const Variable& residual) {
+  if (training() || grad_enabled())
+    return bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual);
+  const bool adds = residual.defined();
+  const Variable y(
+      folded_forward(x.value(), weight_.value(), bn_, conv_, adds ? Activation::none : activation_));
+  return adds ? activate(add(y, residual), activation_) : y;
 }
 
 Shape ConvBn::trace(const Shape& x, const std::string& name, Summary& summary) const {

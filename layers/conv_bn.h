@@ -1,12 +1,9 @@
 #pragma once
 
-#include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/layers/batch_norm.h"
 #include "atrous/layers/conv2d.h"
 
 namespace atrous::layers {
-
-using kernels::Activation;  // none, relu, relu6
 
 /// x, max(x, 0) or min(max(x, 0), 6).
 Variable activate(const Variable& x, Activation activation);
@@ -24,7 +21,10 @@ class ConvBn : public Layer {
  public:
   ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);
 
-  Variable forward(const Variable& x) override;
+  Variable forward(const Variable& x) override { return forward(x, {}); }
+  /// activation(bn(conv(x)) + residual), the residual of the output's shape or undefined: the last step of a
+  /// residual branch.
+  Variable forward(const Variable& x, const Variable& residual);
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
   const Conv2dSettings& settings() const { return conv_; }

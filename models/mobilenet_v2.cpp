@@ -1,7 +1,5 @@
 #include "atrous/models/mobilenet_v2.h"
 
-#include "atrous/autograd/elementwise.h"
-
 namespace atrous::models {
 namespace {
 
@@ -50,8 +48,7 @@ InvertedResidual::InvertedResidual(const Settings& s, const layers::BatchNormCon
 
 Variable InvertedResidual::forward(const Variable& x) {
   const Variable wide = expand_ ? expand_->forward(x) : x;
-  const Variable y = project_.forward(depthwise_.forward(wide));
-  return residual_ ? add(x, y) : y;
+  return project_.forward(depthwise_.forward(wide), residual_ ? x : Variable());
 }
 
 Shape InvertedResidual::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {

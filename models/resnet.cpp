@@ -1,6 +1,5 @@
 #include "atrous/models/resnet.h"
 
-#include "atrous/autograd/elementwise.h"
 #include "atrous/core/error.h"
 
 namespace atrous::models {
@@ -33,9 +32,7 @@ ResidualUnit::ResidualUnit(const Settings& s, const layers::BatchNormConstants& 
   else
     convs = {conv(s.in_channels, s.channels, 3, s.stride, s.rate), conv(s.channels, out, 3, 1, s.rate_after)};
   for (std::size_t i = 0; i < convs.size(); ++i) {
-    const bool last = i + 1 == convs.size();
-    branch_.push_back(
-        std::make_unique<ConvBn>(convs[i], last ? Activation::none : Activation::relu, constants));
+    branch_.push_back(std::make_unique<ConvBn>(convs[i], Activation::relu, constants));
     add_child("conv" + std::to_string(i + 1), *branch_.back());
   }
   if (s.stride != 1 || s.in_channels != out) {
@@ -47,8 +44,8 @@ ResidualUnit::ResidualUnit(const Settings& s, const layers::BatchNormConstants& 
 
 Variable ResidualUnit::forward(const Variable& x) {
   Variable y = x;
-  for (const auto& step : branch_) y = step->forward(y);
-  return relu(add(y, downsample_ ? downsample_->forward(x) : x));
+  for (std::size_t i = 0; i + 1 < branch_.size(); ++i) y = branch_[i]->forward(y);
+  return branch_.back()->forward(y, downsample_ ? downsample_->forward(x) : x);
 }
 
 Shape ResidualUnit::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {

@@ -26,7 +26,7 @@ class ResidualUnit : public layers::Layer {
   Shape trace(const Shape& x, const std::string& name, layers::Summary& summary) const override;
 
  private:
-  std::vector<std::unique_ptr<layers::ConvBn>> branch_;  // conv1, conv2, [conv3]; the last without relu
+  std::vector<std::unique_ptr<layers::ConvBn>> branch_;  // conv1, conv2, [conv3]; the last adds the shortcut
   std::unique_ptr<layers::ConvBn> downsample_;           // null where the shortcut is x
 };
 

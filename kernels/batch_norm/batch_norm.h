@@ -35,6 +35,12 @@ inline std::int64_t batch_norm_coefficients_size(const BatchNormDims& dims) { re
 ATROUS_KERNEL(batch_norm_statistics, const BatchNormDims& dims, Span<const T> x, Span<double> sums,
               Span<double> mean, Span<double> var);
 
+/// Running averages as the kernels below take statistics: in double, on the same device.
+///   running_mean, running_var  [channels]
+///   mean, var                  [channels], overwritten
+ATROUS_KERNEL(batch_norm_running_statistics, Span<const Accumulator<T>> running_mean,
+              Span<const Accumulator<T>> running_var, Span<double> mean, Span<double> var);
+
 /// running = decay running + (1 - decay) batch, with the unbiased variance (divided by pixels - 1, of which
 /// there are at least two). Nothing changes unless every new number is finite: one bad batch does not spoil a
 /// model.

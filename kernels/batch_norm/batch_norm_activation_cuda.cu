@@ -2,8 +2,7 @@
 #include <limits>
 
 #include "atrous/kernels/batch_norm/batch_norm_activation.h"
-#include "atrous/kernels/batch_norm/batch_norm_body.h"
-#include "atrous/kernels/reduce/channel_strips.cuh"
+#include "atrous/kernels/batch_norm/batch_norm_gradient.cuh"
 
 // Forward: one pass over x (and the residual). Backward: sums over what passes the activation, then the
 // gradient. Without a residual no pass reads y: whether it was cut is found from x, which is read anyway.
@@ -75,18 +74,6 @@ struct PassingSums {
   }
 };
 
-template <class T>
-struct PassingFinish {
-  using A = Accumulator<T>;
-  BatchNormGradientCoefficients<T> body;
-  Span<double> sum_dy, sum_dyx;
-  __device__ void operator()(std::int64_t c, const double (&total)[2]) const {
-    sum_dy[c] = total[0];
-    sum_dyx[c] = total[1];
-    body(c);
-  }
-};
-
 /// dx, and g where the residual's gradient is wanted.
 template <class T, bool ReadsY, bool Residual>
 struct PassingGradient {
@@ -110,16 +97,10 @@ struct PassingGradient {
   }
 };
 
-template <class T>
-bool aligned(const T* a, const T* b, const T* c) {
-  return in_vectors<T>(kVector<T>, a, b, c);
-}
-
 template <class T, bool ReadsY>
-void backward(Stream stream, const BatchNormDims& dims, Activation activation, bool training, Span<const T> x,
-              Span<const T> y, Span<const T> dy, Span<const double> mean, Span<const double> var,
-              double epsilon, Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
-              Span<T> dx, Span<T> dresidual, Span<T> dgamma, Span<T> dbeta) {
+void backward(Stream stream, const BatchNormDims& dims, Activation activation, bool training,
+              const BatchNormChannels<T>& norm, Span<const T> x, Span<const T> y, Span<const T> dy,
+              Span<double> sums, Span<Accumulator<T>> coefficients, const BatchNormGradients<T>& gradients) {
   using A = Accumulator<T>;
   const std::int64_t channels = dims.channels;
   const Passing<T, ReadsY> passing{Bounds<A>(activation)};
@@ -127,24 +108,30 @@ void backward(Stream stream, const BatchNormDims& dims, Activation activation, b
   // and constant become the first four: the constant takes the place of the forward center, which only the
   // sums read.
   const Span<A> forward = coefficients.part(3 * channels, 3 * channels);
-  PassingSums<T, ReadsY> rule{{x.data(), dy.data()}, passing, {}};
-  for (int i = 0; i < 3; ++i) rule.constants[i] = forward.data() + i * channels;
-  if constexpr (ReadsY) rule.in[2] = y.data();
-  const Span<double> total = sums.part(sums.size() - 2 * channels, 2 * channels);
-  const Span<double> sum_dy = total.part(0, channels), sum_dyx = total.part(channels, channels);
+  for_each(
+      stream, channels,
+      BatchNormCoefficients<T>{channels, norm.mean, norm.var, norm.epsilon, norm.gamma, norm.beta, forward});
   const bool wide = aligned<T>(x.data(), dy.data(), y.data());
-  const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
-                                              sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
-  strip_sums<T>(stream, dims.pixels, channels, wide, rule, sums.data(),
-                PassingFinish<T>{body, sum_dy, sum_dyx});
+  if (gradients.dgamma.empty()) {
+    for_each(stream, channels,
+             BatchNormFrozenCoefficients<T>{channels, norm.mean, norm.var, norm.epsilon, norm.gamma,
+                                            coefficients});
+  } else {
+    PassingSums<T, ReadsY> rule{{x.data(), dy.data()}, passing, {}};
+    for (int i = 0; i < 3; ++i) rule.constants[i] = forward.data() + i * channels;
+    if constexpr (ReadsY) rule.in[2] = y.data();
+    gradient_sums<T>(stream, dims, training, norm.mean, norm.var, norm.epsilon, norm.gamma, wide, rule, sums,
+                     coefficients, gradients.dgamma, gradients.dbeta);
+  }
   const auto map = [&]<bool Residual>() {
-    PassingGradient<T, ReadsY, Residual> m{{x.data(), dy.data()}, {dx.data()}, passing, {}};
+    PassingGradient<T, ReadsY, Residual> m{{x.data(), dy.data()}, {gradients.dx.data()}, passing, {}};
     for (int i = 0; i < m.kConstants; ++i) m.constants[i] = coefficients.data() + i * channels;
     if constexpr (ReadsY) m.in[2] = y.data();
-    if constexpr (Residual) m.out[1] = dresidual.data();
-    strip_map<T>(stream, dims.pixels, channels, wide && aligned<T>(dx.data(), dresidual.data(), nullptr), m);
+    if constexpr (Residual) m.out[1] = gradients.dresidual.data();
+    strip_map<T>(stream, dims.pixels, channels,
+                 wide && aligned<T>(gradients.dx.data(), gradients.dresidual.data()), m);
   };
-  if (dresidual.empty())
+  if (gradients.dresidual.empty())
     map.template operator()<false>();
   else
     map.template operator()<true>();
@@ -154,21 +141,21 @@ void backward(Stream stream, const BatchNormDims& dims, Activation activation, b
 
 template <class T>
 void batch_norm_activation_forward(Stream stream, const BatchNormDims& dims, Activation activation,
-                                   Span<const T> x, Span<const T> residual, Span<const double> mean,
-                                   Span<const double> var, double epsilon, Span<const T> gamma,
-                                   Span<const T> beta, Span<Accumulator<T>> coefficients, Span<T> y) {
+                                   const BatchNormChannels<T>& norm, Span<const T> x, Span<const T> residual,
+                                   Span<Accumulator<T>> coefficients, Span<T> y) {
   using A = Accumulator<T>;
-  for_each(stream, dims.channels,
-           BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, coefficients});
-  const Bounds<A> bounds(activation);
   const std::int64_t c = dims.channels;
+  for_each(
+      stream, c,
+      BatchNormCoefficients<T>{c, norm.mean, norm.var, norm.epsilon, norm.gamma, norm.beta, coefficients});
+  const Bounds<A> bounds(activation);
   const A* k = coefficients.data();
   const bool wide = aligned<T>(x.data(), residual.data(), y.data());
   if (residual.empty())
-    strip_map<T>(stream, dims.pixels, dims.channels, wide,
+    strip_map<T>(stream, dims.pixels, c, wide,
                  NormaliseAndActivate<T, false>{{x.data()}, {y.data()}, bounds, {k, k + c, k + 2 * c}});
   else
-    strip_map<T>(stream, dims.pixels, dims.channels, wide,
+    strip_map<T>(stream, dims.pixels, c, wide,
                  NormaliseAndActivate<T, true>{
                      {x.data(), residual.data()}, {y.data()}, bounds, {k, k + c, k + 2 * c}});
 }
@@ -176,20 +163,12 @@ ATROUS_INSTANTIATE(batch_norm_activation_forward);
 
 template <class T>
 void batch_norm_activation_backward(Stream stream, const BatchNormDims& dims, Activation activation,
-                                    bool training, Span<const T> x, Span<const T> y, Span<const T> dy,
-                                    Span<const double> mean, Span<const double> var, double epsilon,
-                                    Span<const T> gamma, Span<const T> beta, Span<double> sums,
-                                    Span<Accumulator<T>> coefficients, Span<T> dx, Span<T> dresidual,
-                                    Span<T> dgamma, Span<T> dbeta) {
-  const Span<Accumulator<T>> forward = coefficients.part(3 * dims.channels, 3 * dims.channels);
-  for_each(stream, dims.channels,
-           BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, forward});
-  if (y.empty())
-    backward<T, false>(stream, dims, activation, training, x, y, dy, mean, var, epsilon, gamma, sums,
-                       coefficients, dx, dresidual, dgamma, dbeta);
-  else
-    backward<T, true>(stream, dims, activation, training, x, y, dy, mean, var, epsilon, gamma, sums,
-                      coefficients, dx, dresidual, dgamma, dbeta);
+                                    bool training, const BatchNormChannels<T>& norm, Span<const T> x,
+                                    Span<const T> y, Span<const T> dy, Span<double> sums,
+                                    Span<Accumulator<T>> coefficients,
+                                    const BatchNormGradients<T>& gradients) {
+  const auto run = y.empty() ? backward<T, false> : backward<T, true>;
+  run(stream, dims, activation, training, norm, x, y, dy, sums, coefficients, gradients);
 }
 ATROUS_INSTANTIATE(batch_norm_activation_backward);
 

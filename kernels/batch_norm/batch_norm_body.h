@@ -67,6 +67,33 @@ struct BatchNormGradientCoefficients {
   }
 };
 
+/// The same coefficients, bit for bit, where mean and var are constants: no sums are needed for dx = a dy.
+template <class T>
+struct BatchNormFrozenCoefficients {
+  using A = Accumulator<T>;
+  std::int64_t channels;
+  Span<const double> mean, var;
+  double epsilon;
+  Span<const T> gamma;
+  Span<A> coefficients;
+  ATROUS_HD void operator()(std::int64_t c) const {
+    coefficients[c] = A(mean[c]);
+    coefficients[channels + c] = A(double(A(gamma[c])) * (1 / std::sqrt(var[c] + epsilon)));
+    coefficients[2 * channels + c] = coefficients[3 * channels + c] = A(0);
+  }
+};
+
+/// Channel c of running averages in double.
+template <class A>
+struct BatchNormRunningStatistics {
+  Span<const A> running_mean, running_var;
+  Span<double> mean, var;
+  ATROUS_HD void operator()(std::int64_t c) const {
+    mean[c] = double(running_mean[c]);
+    var[c] = double(running_var[c]);
+  }
+};
+
 /// The running average of one channel after a batch.
 template <class A>
 ATROUS_HD A next_running(A running, double batch, double decay) {

@@ -1,7 +1,7 @@
 #include <cmath>
 
 #include "atrous/kernels/batch_norm/batch_norm.h"
-#include "atrous/kernels/batch_norm/batch_norm_body.h"
+#include "atrous/kernels/batch_norm/batch_norm_gradient.cuh"
 #include "atrous/kernels/batch_norm/batch_norm_statistics.cuh"
 #include "atrous/kernels/reduce/block_reduce.cuh"
 
@@ -10,11 +10,6 @@
 
 namespace atrous::kernels::cuda {
 namespace {
-
-template <class T>
-bool aligned(const T* a, const T* b = nullptr, const T* c = nullptr) {
-  return in_vectors<T>(kVector<T>, a, b, c);
-}
 
 constexpr int kThreads = 256;
 
@@ -63,18 +58,6 @@ struct GradientSums {
   }
 };
 
-/// What follows from the sums of one channel.
-template <class T>
-struct GradientFinish {
-  BatchNormGradientCoefficients<T> body;
-  Span<double> sum_dy, sum_dyx;
-  __device__ void operator()(std::int64_t c, const double (&total)[2]) const {
-    sum_dy[c] = total[0];
-    sum_dyx[c] = total[1];
-    body(c);
-  }
-};
-
 /// dx = a dy + (b (x - center) + constant).
 template <class T>
 struct InputGradient {
@@ -100,32 +83,6 @@ struct ScaleChannels {
     y[0] = k[0] * v[0];
   }
 };
-
-template <class T>
-struct FrozenScale {
-  using A = Accumulator<T>;
-  Span<const T> gamma;
-  Span<const double> var;
-  double epsilon;
-  Span<A> a;
-  __device__ void operator()(std::int64_t c) const {
-    a[c] = A(double(A(gamma[c])) / std::sqrt(var[c] + epsilon));
-  }
-};
-
-template <class T>
-void backward_sums(Stream stream, const BatchNormDims& dims, bool training, Span<const T> x, Span<const T> dy,
-                   Span<const double> mean, Span<const double> var, double epsilon, Span<const T> gamma,
-                   Span<double> sums, Span<Accumulator<T>> coefficients, Span<T> dgamma, Span<T> dbeta) {
-  const std::int64_t channels = dims.channels;
-  const Span<double> total = sums.part(sums.size() - 2 * channels, 2 * channels);
-  const Span<double> sum_dy = total.part(0, channels), sum_dyx = total.part(channels, channels);
-  const BatchNormGradientCoefficients<T> body{dims.pixels, channels, training, mean,         var,    sum_dy,
-                                              sum_dyx,     epsilon,  gamma,    coefficients, dgamma, dbeta};
-  strip_sums<T>(stream, dims.pixels, channels, aligned(x.data(), dy.data()),
-                GradientSums<T>{{x.data(), dy.data()}, {mean.data()}}, sums.data(),
-                GradientFinish<T>{body, sum_dy, sum_dyx});
-}
 
 }  // namespace
 
@@ -155,6 +112,15 @@ void batch_norm_statistics(Stream stream, const BatchNormDims& dims, Span<const 
 ATROUS_INSTANTIATE(batch_norm_statistics);
 
 template <class T>
+void batch_norm_running_statistics(Stream stream, Span<const Accumulator<T>> running_mean,
+                                   Span<const Accumulator<T>> running_var, Span<double> mean,
+                                   Span<double> var) {
+  for_each(stream, mean.size(),
+           BatchNormRunningStatistics<Accumulator<T>>{running_mean, running_var, mean, var});
+}
+ATROUS_INSTANTIATE(batch_norm_running_statistics);
+
+template <class T>
 void batch_norm_update_running(Stream stream, const BatchNormDims& dims, Span<const double> mean,
                                Span<const double> var, double decay, Span<Accumulator<T>> running_mean,
                                Span<Accumulator<T>> running_var) {
@@ -180,7 +146,8 @@ void batch_norm_backward_training(Stream stream, const BatchNormDims& dims, Span
                                   Span<const double> mean, Span<const double> var, double epsilon,
                                   Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
                                   Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
-  backward_sums(stream, dims, true, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
+  gradient_sums<T>(stream, dims, true, mean, var, epsilon, gamma, aligned(x.data(), dy.data()),
+                   GradientSums<T>{{x.data(), dy.data()}, {mean.data()}}, sums, coefficients, dgamma, dbeta);
   if (dx.empty()) return;
   const Accumulator<T>* k = coefficients.data();
   const std::int64_t c = dims.channels;
@@ -195,12 +162,15 @@ void batch_norm_backward_frozen(Stream stream, const BatchNormDims& dims, Span<c
                                 Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
                                 Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
   if (!dgamma.empty())
-    backward_sums(stream, dims, false, x, dy, mean, var, epsilon, gamma, sums, coefficients, dgamma, dbeta);
+    gradient_sums<T>(stream, dims, false, mean, var, epsilon, gamma, aligned(x.data(), dy.data()),
+                     GradientSums<T>{{x.data(), dy.data()}, {mean.data()}}, sums, coefficients, dgamma,
+                     dbeta);
+  else
+    for_each(stream, dims.channels,
+             BatchNormFrozenCoefficients<T>{dims.channels, mean, var, epsilon, gamma, coefficients});
   if (dx.empty()) return;
-  const Span<Accumulator<T>> a = coefficients.part(dims.channels, dims.channels);
-  for_each(stream, dims.channels, FrozenScale<T>{gamma, var, epsilon, a});
   strip_map<T>(stream, dims.pixels, dims.channels, aligned(dy.data(), dx.data()),
-               ScaleChannels<T>{{dy.data()}, {dx.data()}, {a.data()}});
+               ScaleChannels<T>{{dy.data()}, {dx.data()}, {coefficients.data() + dims.channels}});
 }
 ATROUS_INSTANTIATE(batch_norm_backward_frozen);
 

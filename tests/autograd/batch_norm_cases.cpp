@@ -37,6 +37,9 @@ Reference normalised(const std::vector<Reference>& in, const BatchNormOptions& o
     for (std::int64_t p = 0; p < pixels; ++p) {
       double& v = y.values[std::size_t(p * channels + c)];
       v = in[1].at(c) * (v - mean) / std::sqrt(var + options.epsilon) + in[2].at(c);
+      if (in.size() > 3) v += in[3].values[std::size_t(p * channels + c)];
+      if (options.activation != Activation::none && v < 0) v = 0;
+      if (options.activation == Activation::relu6 && v > 6) v = 6;
     }
   }
   return y;
@@ -60,9 +63,28 @@ OpCase row(const char* name, const Shape& x, const BatchNormOptions& options) {
                 const Dtype dtype = accumulator_dtype(in[0].dtype());
                 Tensor mean = running_mean_of(in[0].dim(3), dtype).to(in[0].device());
                 Tensor var = running_var_of(in[0].dim(3), dtype).to(in[0].device());
-                return batch_norm(in[0], in[1], in[2], mean, var, options);
+                const Variable residual = in.size() > 3 ? in[3] : Variable();
+                return batch_norm(in[0], in[1], in[2], mean, var, options, residual);
               },
           .reference = [options](const auto& in) { return normalised(in, options); }};
+}
+
+OpCase with_residual(OpCase made) {
+  made.inputs.push_back({"residual", made.inputs[0].shape});
+  made.name += ", residual";
+  return made;
+}
+
+// Channel 0 around 6, where relu6 cuts.
+OpCase near_6(OpCase made) {
+  made.inputs[2].draw = Draw::fixed;
+  made.inputs[2].values.assign(std::size_t(made.inputs[2].shape[0]), 0.3);
+  made.inputs[2].values[0] = 6.1;
+  return made;
+}
+
+BatchNormOptions then(Activation activation, BatchNormMode mode) {
+  return {.mode = mode, .activation = activation};
 }
 
 OpCase at_mean_100(OpCase made) {
@@ -82,6 +104,21 @@ const OpCases cases({
     row("training, a single pixel uses the running averages", {1, 1, 1, 19}, {BatchNormMode::training}),
     row("frozen", {2, 5, 7, 3}, {BatchNormMode::frozen}),
     row("frozen, epsilon 1e-3", {1, 6, 5, 48}, {BatchNormMode::frozen, 1e-3}),
+    row("training, relu", {2, 5, 7, 3}, then(Activation::relu, BatchNormMode::training)),
+    near_6(row("training, relu6", {2, 3, 5, 11}, then(Activation::relu6, BatchNormMode::training))),
+    row("training, relu, more than one chunk of pixels", {1, 33, 25, 65},
+        then(Activation::relu, BatchNormMode::training)),
+    with_residual(row("training", {2, 5, 4, 3}, then(Activation::none, BatchNormMode::training))),
+    with_residual(row("training, relu", {2, 4, 5, 8}, then(Activation::relu, BatchNormMode::training))),
+    near_6(with_residual(row("training, relu6", {2, 2, 3, 5},
+                             then(Activation::relu6, BatchNormMode::training)))),
+    with_residual(row("training, relu, a single pixel", {1, 1, 1, 9},
+                      then(Activation::relu, BatchNormMode::training))),
+    row("frozen, relu", {2, 5, 3, 7}, then(Activation::relu, BatchNormMode::frozen)),
+    near_6(row("frozen, relu6", {1, 4, 5, 6}, then(Activation::relu6, BatchNormMode::frozen))),
+    with_residual(row("frozen", {2, 3, 5, 4}, then(Activation::none, BatchNormMode::frozen))),
+    with_residual(row("frozen, relu", {1, 5, 4, 16}, then(Activation::relu, BatchNormMode::frozen))),
+    near_6(with_residual(row("frozen, relu6", {2, 2, 3, 3}, then(Activation::relu6, BatchNormMode::frozen)))),
 });
 
 }  // namespace

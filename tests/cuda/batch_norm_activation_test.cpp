@@ -30,9 +30,10 @@ void compare(const Call& call) {
   std::vector<double> sums(std::size_t(kernels::batch_norm_sums_size(d))), mean(c), var(c);
   kernels::cpu::batch_norm_statistics<double>({}, d, in_double(x), sums, mean, var);
   std::vector<double> coefficients(6 * c), y(x.size());
-  kernels::cpu::batch_norm_activation_forward<double>({}, d, call.activation, in_double(x),
-                                                      in_double(residual), mean, var, 1e-5, in_double(gamma),
-                                                      in_double(beta), coefficients, y);
+  const auto dgamma_in = in_double(gamma), dbeta_in = in_double(beta);
+  const kernels::BatchNormChannels<double> norm{mean, var, 1e-5, dgamma_in, dbeta_in};
+  kernels::cpu::batch_norm_activation_forward<double>({}, d, call.activation, norm, in_double(x),
+                                                      in_double(residual), coefficients, y);
   std::vector<T> first;
   on_every_schedule([&] {
     const OnDevice<T> cx(x), cdy(dy), cgamma(gamma), cbeta(beta), cresidual(residual);
@@ -40,21 +41,20 @@ void compare(const Call& call) {
     OnDevice<double> csums(kernels::batch_norm_sums_size(d, kCudaStream.device));
     OnDevice<A> k(kernels::batch_norm_activation_coefficients_size(d));
     OnDevice<T> cy(n), dx(n), dresidual(cresidual.size()), dgamma(d.channels), dbeta(d.channels);
-    kernels::cuda::batch_norm_activation_forward<T>(kCudaStream, d, call.activation, cx.span(),
-                                                    cresidual.span(), cmean.span(), cvar.span(), 1e-5,
-                                                    cgamma.span(), cbeta.span(), k.span(), cy.span());
+    const kernels::BatchNormChannels<T> cnorm{cmean.span(), cvar.span(), 1e-5, cgamma.span(), cbeta.span()};
+    kernels::cuda::batch_norm_activation_forward<T>(kCudaStream, d, call.activation, cnorm, cx.span(),
+                                                    cresidual.span(), k.span(), cy.span());
+    const Span<const T> kept_y = call.residual ? Span<const T>(cy.span()) : Span<const T>();
     kernels::cuda::batch_norm_activation_backward<T>(
-        kCudaStream, d, call.activation, call.training, cx.span(),
-        call.residual ? Span<const T>(cy.span()) : Span<const T>(), cdy.span(), cmean.span(), cvar.span(),
-        1e-5, cgamma.span(), cbeta.span(), csums.span(), k.span(), dx.span(), dresidual.span(), dgamma.span(),
-        dbeta.span());
+        kCudaStream, d, call.activation, call.training, cnorm, cx.span(), kept_y, cdy.span(), csums.span(),
+        k.span(), {dx.span(), dresidual.span(), dgamma.span(), dbeta.span()});
     const auto got_y = cy.values();
     CHECK(gap(got_y, y) <= tolerance<T>());
     // The same elements are cut as on the device: what is rounded to 6 is cut there.
     std::vector<double> rdx(x.size()), rdresidual(residual.size()), rdgamma(c), rdbeta(c);
-    kernels::cpu::batch_norm_activation_backward<double>(
-        {}, d, call.activation, call.training, in_double(x), in_double(got_y), in_double(dy), mean, var, 1e-5,
-        in_double(gamma), in_double(beta), sums, coefficients, rdx, rdresidual, rdgamma, rdbeta);
+    kernels::cpu::batch_norm_activation_backward<double>({}, d, call.activation, call.training, norm,
+                                                         in_double(x), in_double(got_y), in_double(dy), sums,
+                                                         coefficients, {rdx, rdresidual, rdgamma, rdbeta});
     const double wide = sizeof(T) == 8 ? 1e-10 : sizeof(T) == 4 ? 1e-5 : 1.0 / 128;
     CHECK(gap(dx.values(), rdx) <= wide);
     CHECK(gap(dresidual.values(), rdresidual) == 0);
@@ -64,6 +64,13 @@ void compare(const Call& call) {
            dgamma.intact() && dbeta.intact()));
     if (first.empty()) first = dx.values();
     CHECK(same_bits(dx.values(), first));
+    if (call.training) return;
+    // Frozen, dx alone: no sums, and x is not looked at where y is given.
+    OnDevice<T> alone(n);
+    kernels::cuda::batch_norm_activation_backward<T>(kCudaStream, d, call.activation, false, cnorm,
+                                                     cdy.span(), cy.span(), cdy.span(), {}, k.span(),
+                                                     {alone.span(), {}, {}, {}});
+    CHECK((alone.intact() && same_bits(alone.values(), first)));
   });
 }
 
@@ -92,12 +99,12 @@ TEMPLATE_TEST_CASE("batch_norm_activation: on the CPU what was cut is also found
   kernels::cpu::batch_norm_statistics<T>({}, d, x, sums, mean, var);
   std::vector<A> k(30);
   std::vector<T> y(200), dx(200), again(200), dgamma(5), dbeta(5);
-  kernels::cpu::batch_norm_activation_forward<T>({}, d, Activation::relu, x, {}, mean, var, 1e-5, gamma, beta,
-                                                 k, y);
+  const kernels::BatchNormChannels<T> norm{mean, var, 1e-5, gamma, beta};
+  kernels::cpu::batch_norm_activation_forward<T>({}, d, Activation::relu, norm, x, {}, k, y);
   for (const bool with_y : {true, false})
-    kernels::cpu::batch_norm_activation_backward<T>(
-        {}, d, Activation::relu, true, x, with_y ? Span<const T>(y) : Span<const T>(), dy, mean, var, 1e-5,
-        gamma, beta, sums, k, with_y ? dx : again, {}, dgamma, dbeta);
+    kernels::cpu::batch_norm_activation_backward<T>({}, d, Activation::relu, true, norm, x,
+                                                    with_y ? Span<const T>(y) : Span<const T>(), dy, sums, k,
+                                                    {with_y ? dx : again, {}, dgamma, dbeta});
   CHECK(same_bits(dx, again));
 }
 
