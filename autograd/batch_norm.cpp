@@ -20,7 +20,7 @@ void check_channels(const char* role, const Tensor& t, const Variable& x, Dtype 
 
 void check_inputs(const Variable& x, const Variable& gamma, const Variable& beta, const Tensor& running_mean,
                   const Tensor& running_var, const BatchNormOptions& options, const Variable& residual,
-                  const BatchStatistics& statistics) {
+                  const ChannelStatistics& statistics) {
   const char* op = op_name(Op::batch_norm);
   check_rank(Op::batch_norm, "x", x, 4, "[N, H, W, C]");
   const Dtype accumulator = accumulator_dtype(x.dtype());
@@ -29,7 +29,7 @@ void check_inputs(const Variable& x, const Variable& gamma, const Variable& beta
   check_channels("running_mean", running_mean, x, accumulator);
   check_channels("running_var", running_var, x, accumulator);
   if (residual.defined()) check_same(Op::batch_norm, "residual", residual, "x", x);
-  if (statistics.mean.defined() || statistics.var.defined()) {
+  if (statistics.known()) {
     check_channels("mean", statistics.mean, x, Dtype::f64);
     check_channels("var", statistics.var, x, Dtype::f64);
   }
@@ -37,33 +37,6 @@ void check_inputs(const Variable& x, const Variable& gamma, const Variable& beta
                options.epsilon, " must be at least 0");
   ATROUS_CHECK(ValueError, options.decay >= 0 && options.decay <= 1, op, "decay ", options.decay,
                " must be within 0..1");
-}
-
-// What mean and var are in this call; [C] doubles. In training the running averages move.
-template <class T>
-BatchStatistics statistics_of(const Tensor& x, const kernels::BatchNormDims& dims, bool training,
-                              const BatchStatistics& given, double decay, Tensor& running_mean,
-                              Tensor& running_var) {
-  using A = Accumulator<T>;
-  BatchStatistics s = training ? given : BatchStatistics();
-  const bool computed = !s.mean.defined();
-  if (computed)
-    for (Tensor* t : {&s.mean, &s.var}) *t = Tensor::empty({dims.channels}, Dtype::f64, x.device());
-  if (!training) {  // copies: the running averages may change before the backward pass
-    kernels::batch_norm_running_statistics<T>(x.stream(), std::as_const(running_mean).span<A>(),
-                                              std::as_const(running_var).span<A>(), s.mean.span<double>(),
-                                              s.var.span<double>());
-    return s;
-  }
-  if (computed) {
-    Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims, x.device())}, Dtype::f64, x.device());
-    kernels::batch_norm_statistics<T>(x.stream(), dims, x.span<T>(), sums.span<double>(),
-                                      s.mean.span<double>(), s.var.span<double>());
-  }
-  kernels::batch_norm_update_running<T>(x.stream(), dims, std::as_const(s.mean).span<double>(),
-                                        std::as_const(s.var).span<double>(), decay, running_mean.span<A>(),
-                                        running_var.span<A>());
-  return s;
 }
 
 template <class T>
@@ -81,7 +54,7 @@ struct Kept {
   bool training = false;
   double epsilon;
   Activation activation;
-  BatchStatistics statistics = {};
+  ChannelStatistics statistics = {};
   Tensor x = {}, y = {}, gamma, beta;
 
   void backward(const Tensor& dy, Gradients& grads) const;
@@ -125,7 +98,7 @@ void Kept::backward(const Tensor& dy, Gradients& grads) const {
 
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, Tensor& running_mean,
                     Tensor& running_var, const BatchNormOptions& options, const Variable& residual,
-                    const BatchStatistics& statistics) {
+                    const ChannelStatistics& statistics) {
   check_inputs(x, gamma, beta, running_mean, running_var, options, residual, statistics);
   Kept kept{.dims = {x.dim(0) * x.dim(1) * x.dim(2), x.dim(3)},
             .epsilon = options.epsilon,
@@ -134,19 +107,39 @@ Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& be
             .beta = beta.value()};
   const kernels::BatchNormDims& dims = kept.dims;
   kept.training = options.mode == BatchNormMode::training && dims.pixels > 1;
+  const bool computed = kept.training && !statistics.known();
   Tensor y = empty_like(x.value());
+  ChannelStatistics& s = kept.statistics;
+  if (kept.training) s = statistics;
+  if (!s.known())
+    for (Tensor* t : {&s.mean, &s.var}) *t = Tensor::empty({dims.channels}, Dtype::f64, x.device());
+  Tensor coefficients = Tensor::empty({kernels::batch_norm_activation_coefficients_size(dims)},
+                                      accumulator_dtype(x.dtype()), x.device());
   visit_float(x.dtype(), [&]<class T>() {
-    kept.statistics = statistics_of<T>(x.value(), dims, kept.training, statistics, options.decay,
-                                       running_mean, running_var);
-    const BatchStatistics& s = kept.statistics;
-    Tensor coefficients = Tensor::empty({kernels::batch_norm_activation_coefficients_size(dims)},
-                                        accumulator_dtype(x.dtype()), x.device());
-    kernels::batch_norm_activation_forward<T>(
-        x.stream(), dims, options.activation,
-        {s.mean.span<double>(), s.var.span<double>(), options.epsilon, gamma.value().span<T>(),
-         beta.value().span<T>()},
-        x.value().span<T>(), residual.defined() ? residual.value().span<T>() : Span<const T>(),
-        coefficients.span<Accumulator<T>>(), y.span<T>());
+    using A = Accumulator<T>;
+    const Stream stream = x.stream();
+    const auto of_x = x.value().span<T>(), of_gamma = gamma.value().span<T>(),
+               of_beta = beta.value().span<T>();
+    const auto added = residual.defined() ? residual.value().span<T>() : Span<const T>();
+    const Span<const double> mean = std::as_const(s.mean).span<double>(),
+                             var = std::as_const(s.var).span<double>();
+    if (!kept.training)  // copies: the running averages may change before the backward pass
+      kernels::batch_norm_running_statistics<T>(stream, std::as_const(running_mean).span<A>(),
+                                                std::as_const(running_var).span<A>(), s.mean.span<double>(),
+                                                s.var.span<double>());
+    if (computed) {
+      Tensor sums = Tensor::empty({kernels::batch_norm_sums_size(dims, x.device())}, Dtype::f64, x.device());
+      kernels::batch_norm_training_forward<T>(stream, dims, options.activation, of_x, added, options.epsilon,
+                                              of_gamma, of_beta, sums.span<double>(), s.mean.span<double>(),
+                                              s.var.span<double>(), coefficients.span<A>(), y.span<T>());
+    } else {
+      kernels::batch_norm_activation_forward<T>(stream, dims, options.activation,
+                                                {mean, var, options.epsilon, of_gamma, of_beta}, of_x, added,
+                                                coefficients.span<A>(), y.span<T>());
+    }
+    if (kept.training)
+      kernels::batch_norm_update_running<T>(stream, dims, mean, var, options.decay, running_mean.span<A>(),
+                                            running_var.span<A>());
   });
   // Frozen, x is read for the gradient of gamma alone. What an activation cut is seen in y; without a
   // residual a device sees it in x too, which saves the reading of y, and the CPU would compute y anew.

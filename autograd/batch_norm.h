@@ -1,5 +1,6 @@
 #pragma once
 
+#include "atrous/autograd/channel_statistics.h"
 #include "atrous/autograd/variable.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 
@@ -24,12 +25,6 @@ struct BatchNormOptions {
   Activation activation = Activation::none;
 };
 
-/// Mean and variance (divided by N H W) of every channel of a batch, where something else than batch_norm has
-/// computed them: the end of a convolution. Doubles, [C].
-struct BatchStatistics {
-  Tensor mean, var;
-};
-
 /// Batch normalisation over all axes but the last, with what follows it.
 ///
 ///   y[..,c] = activation(gamma[c] (x[..,c] - mean[c]) / sqrt(var[c] + epsilon) + beta[c] + residual[..,c])
@@ -45,8 +40,8 @@ struct BatchStatistics {
 ///   running_mean, running_var  [C], of the accumulator's dtype (f32 for bf16); overwritten in training
 ///   residual                   [N, H, W, C], or undefined for none; its gradient is what the activation lets
 ///                              through
-///   statistics                 mean and var of x, or undefined: they are computed. Given ones change no
-///                              formula, the gradient still goes through them. Of no use when frozen
+///   statistics                 of x, if something else has computed them. They change no formula, and the
+///                              gradient still goes through them. Of no use when frozen
 ///   returns                    [N, H, W, C]
 ///
 /// Throws ShapeError, DtypeError or DeviceError for tensors that do not fit x, ValueError for options out of
@@ -55,6 +50,6 @@ struct BatchStatistics {
 /// learning", CVPR 2016, section 3.2.
 Variable batch_norm(const Variable& x, const Variable& gamma, const Variable& beta, Tensor& running_mean,
                     Tensor& running_var, const BatchNormOptions& options, const Variable& residual = {},
-                    const BatchStatistics& statistics = {});
+                    const ChannelStatistics& statistics = {});
 
 }  // namespace atrous

@@ -68,15 +68,23 @@ __device__ __forceinline__ void load_channels(const T* p, Accumulator<T> (&v)[V]
 }
 
 template <class T, int V>
+__device__ __forceinline__ Channels<T, V> pack_channels(const Accumulator<T> (&v)[V]) {
+  if constexpr (V == 1)
+    return {T(v[0])};
+  else if constexpr (V == 4)
+    return {make_uint4(__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]),
+                       __float_as_uint(v[3]))};
+  else
+    return {make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]),
+                       pack_bf16(v[6], v[7]))};
+}
+
+template <class T, int V>
 __device__ __forceinline__ void store_channels(T* p, const Accumulator<T> (&v)[V]) {
   if constexpr (V == 1)
     *p = T(v[0]);
-  else if constexpr (V == 4)
-    store16(p, make_uint4(__float_as_uint(v[0]), __float_as_uint(v[1]), __float_as_uint(v[2]),
-                          __float_as_uint(v[3])));
   else
-    store16(p, make_uint4(pack_bf16(v[0], v[1]), pack_bf16(v[2], v[3]), pack_bf16(v[4], v[5]),
-                          pack_bf16(v[6], v[7])));
+    store16(p, pack_channels<T, V>(v).raw);
 }
 
 /// A plain body with element(pixel, channel), as for_each() wants it.

@@ -12,7 +12,7 @@ BatchNorm::BatchNorm(std::int64_t channels, const BatchNormConstants& constants)
       running_var_(add_buffer("running_var", Tensor::full({channels}, 1))) {}
 
 Variable BatchNorm::forward(const Variable& x, Activation activation, const Variable& residual,
-                            const BatchStatistics& statistics) {
+                            const ChannelStatistics& statistics) {
   return batch_norm(x, gamma_, beta_, running_mean_, running_var_,
                     {.mode = training() && !frozen_ ? BatchNormMode::training : BatchNormMode::frozen,
                      .epsilon = constants_.epsilon,

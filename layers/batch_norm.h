@@ -26,7 +26,7 @@ class BatchNorm : public Layer {
   /// activation(batch norm of x + residual) in one pass; the residual may be undefined. `statistics` are
   /// those of x where something else has computed them (batch_norm() of autograd says more).
   Variable forward(const Variable& x, Activation activation, const Variable& residual = {},
-                   const BatchStatistics& statistics = {});
+                   const ChannelStatistics& statistics = {});
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
   bool frozen() const { return frozen_; }

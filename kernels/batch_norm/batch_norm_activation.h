@@ -36,6 +36,14 @@ ATROUS_KERNEL(batch_norm_activation_forward, const BatchNormDims& dims, Activati
               const BatchNormChannels<T>& norm, Span<const T> x, Span<const T> residual,
               Span<Accumulator<T>> coefficients, Span<T> y);
 
+/// Statistics and forward pass in one, for training: what batch_norm_statistics gives, and with that what
+/// batch_norm_activation_forward gives, bit for bit. On a device, a map that fits on the chip is read once.
+///   mean, var  overwritten
+ATROUS_KERNEL(batch_norm_training_forward, const BatchNormDims& dims, Activation activation, Span<const T> x,
+              Span<const T> residual, double epsilon, Span<const T> gamma, Span<const T> beta,
+              Span<double> sums, Span<double> mean, Span<double> var, Span<Accumulator<T>> coefficients,
+              Span<T> y);
+
 /// Its gradients. With g = dy where the activation passes y, else 0: dresidual = g, and dx, dgamma and dbeta
 /// are what batch_norm_backward_training makes of g or, not training, batch_norm_backward_frozen.
 ///   x     not used, but of its size, if y is given and dgamma and dbeta are empty

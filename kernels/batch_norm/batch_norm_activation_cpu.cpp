@@ -59,6 +59,17 @@ void batch_norm_activation_forward(Stream stream, const BatchNormDims& dims, Act
 ATROUS_INSTANTIATE(batch_norm_activation_forward);
 
 template <class T>
+void batch_norm_training_forward(Stream stream, const BatchNormDims& dims, Activation activation,
+                                 Span<const T> x, Span<const T> residual, double epsilon, Span<const T> gamma,
+                                 Span<const T> beta, Span<double> sums, Span<double> mean, Span<double> var,
+                                 Span<Accumulator<T>> coefficients, Span<T> y) {
+  batch_norm_statistics<T>(stream, dims, x, sums, mean, var);
+  batch_norm_activation_forward<T>(stream, dims, activation, {mean, var, epsilon, gamma, beta}, x, residual,
+                                   coefficients, y);
+}
+ATROUS_INSTANTIATE(batch_norm_training_forward);
+
+template <class T>
 void batch_norm_activation_backward(Stream stream, const BatchNormDims& dims, Activation activation,
                                     bool training, const BatchNormChannels<T>& norm, Span<const T> x,
                                     Span<const T> y, Span<const T> dy, Span<double> sums,

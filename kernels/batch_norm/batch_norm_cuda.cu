@@ -2,11 +2,13 @@
 
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/batch_norm/batch_norm_gradient.cuh"
+#include "atrous/kernels/batch_norm/batch_norm_on_chip.cuh"
 #include "atrous/kernels/batch_norm/batch_norm_statistics.cuh"
 #include "atrous/kernels/reduce/block_reduce.cuh"
 
 // Two passes forward (statistics, normalise) and two backward (sums, gradient), each at the speed of memory;
-// between them a kernel over channels. Passes are cut as channel_strips.h says.
+// between them a kernel over channels. Passes are cut as channel_strips.h says. Where the maps fit on the
+// chip, batch_norm_on_chip.cuh has both passes in one launch.
 
 namespace atrous::kernels::cuda {
 namespace {
@@ -32,44 +34,14 @@ __global__ void __launch_bounds__(kThreads)
   }
 }
 
-/// y = (x - center) scale + shift.
-template <class T>
-struct Normalise {
-  using A = Accumulator<T>;
-  static constexpr int kInputs = 1, kConstants = 3, kOutputs = 1;
-  const T* in[1];
-  T* out[1];
-  const A* constants[3];  // center, scale, shift
-  __device__ __forceinline__ void apply(const A (&v)[1], const A (&k)[3], A (&y)[1]) const {
-    y[0] = (v[0] - k[0]) * k[1] + k[2];
-  }
-};
-
-/// Sums of dy and of dy (x - center).
-template <class T>
-struct GradientSums {
-  using A = Accumulator<T>;
-  static constexpr int kInputs = 2, kConstants = 1, kSums = 2;
-  const T* in[2];              // x, dy
-  const double* constants[1];  // mean: A(mean) is the center
-  __device__ __forceinline__ void terms(const A (&v)[2], const A (&k)[1], A (&q)[2]) const {
-    q[0] = v[1];
-    q[1] = v[1] * (v[0] - k[0]);
-  }
-};
-
-/// dx = a dy + (b (x - center) + constant).
-template <class T>
-struct InputGradient {
-  using A = Accumulator<T>;
-  static constexpr int kInputs = 2, kConstants = 4, kOutputs = 1;
-  const T* in[2];
-  T* out[1];
-  const A* constants[4];  // center, a, b, constant
-  __device__ __forceinline__ void apply(const A (&v)[2], const A (&k)[4], A (&y)[1]) const {
-    y[0] = k[1] * v[1] + (k[2] * (v[0] - k[0]) + k[3]);
-  }
-};
+// A block owns 8 channels.
+__global__ void __launch_bounds__(kFinishThreads)
+    statistics_finish_kernel(std::int64_t pixels, std::int64_t each, std::int64_t strips,
+                             std::int64_t channels, const double* sums, double* mean, double* var) {
+  ATROUS_SHARED(Moments, shared, [kFinishThreads]);
+  finish_statistics(blockIdx.x, pixels, each, strips, channels, sums, shared,
+                    [&](std::int64_t c, double m, double v) { mean[c] = m, var[c] = v; });
+}
 
 /// dx = a dy.
 template <class T>
@@ -84,12 +56,19 @@ struct ScaleChannels {
   }
 };
 
+/// A backward pass without activation.
+template <class T>
+BackwardPass<T> plain(Stream stream, const BatchNormDims& dims, bool training,
+                      const BatchNormChannels<T>& norm, Span<const T> x, Span<const T> dy, Span<double> sums,
+                      Span<Accumulator<T>> coefficients, const BatchNormGradients<T>& gradients) {
+  return {stream, dims, Activation::none, training, norm, x, {}, dy, sums, coefficients, gradients};
+}
+
 }  // namespace
 
 template <class T>
 void batch_norm_statistics(Stream stream, const BatchNormDims& dims, Span<const T> x, Span<double> sums,
                            Span<double> mean, Span<double> var) {
-  using A = Accumulator<T>;
   constexpr int V = kVector<T>;
   const std::int64_t channels = dims.channels;
   if (channels == 0) return;
@@ -97,17 +76,17 @@ void batch_norm_statistics(Stream stream, const BatchNormDims& dims, Span<const 
   ChannelStrips s = ChannelStrips::of(dims.pixels, channels, V, each);
   if (V > 1 && aligned(x.data()) && s.ok()) {
     ATROUS_LAUNCH((strip_statistics_kernel<T, V>), dim3(unsigned(s.strips), unsigned(s.tiles)),
-                  unsigned(s.threads()), (statistics_shared_bytes<A, V>(s)), stream, s, x.data(),
+                  unsigned(s.threads()), strip_shared_bytes<V>(s.threads()), stream, s, x.data(),
                   sums.data());
   } else {
     s = ChannelStrips::of(dims.pixels, channels, 1, each);
     ATROUS_LAUNCH((strip_statistics_kernel<T, 1>), dim3(unsigned(s.strips), unsigned(s.tiles)),
-                  unsigned(s.threads()), (statistics_shared_bytes<A, 1>(s)), stream, s, x.data(),
+                  unsigned(s.threads()), strip_shared_bytes<1>(s.threads()), stream, s, x.data(),
                   sums.data());
   }
-  ATROUS_LAUNCH(statistics_finish_kernel, finish_blocks(channels), unsigned(kFinishChannels * kFinishLanes),
-                0, stream, dims.pixels, each, s.strips, channels, static_cast<const double*>(sums.data()),
-                mean.data(), var.data());
+  ATROUS_LAUNCH(statistics_finish_kernel, finish_blocks(channels), unsigned(kFinishThreads), 0, stream,
+                dims.pixels, each, s.strips, channels, static_cast<const double*>(sums.data()), mean.data(),
+                var.data());
 }
 ATROUS_INSTANTIATE(batch_norm_statistics);
 
@@ -133,11 +112,8 @@ template <class T>
 void batch_norm_forward(Stream stream, const BatchNormDims& dims, Span<const T> x, Span<const double> mean,
                         Span<const double> var, double epsilon, Span<const T> gamma, Span<const T> beta,
                         Span<Accumulator<T>> coefficients, Span<T> y) {
-  for_each(stream, dims.channels,
-           BatchNormCoefficients<T>{dims.channels, mean, var, epsilon, gamma, beta, coefficients});
-  const Accumulator<T>* k = coefficients.data();
-  strip_map<T>(stream, dims.pixels, dims.channels, aligned(x.data(), y.data()),
-               Normalise<T>{{x.data()}, {y.data()}, {k, k + dims.channels, k + 2 * dims.channels}});
+  batch_norm_activation_forward<T>(stream, dims, Activation::none, {mean, var, epsilon, gamma, beta}, x, {},
+                                   coefficients, y);
 }
 ATROUS_INSTANTIATE(batch_norm_forward);
 
@@ -146,13 +122,9 @@ void batch_norm_backward_training(Stream stream, const BatchNormDims& dims, Span
                                   Span<const double> mean, Span<const double> var, double epsilon,
                                   Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
                                   Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
-  gradient_sums<T>(stream, dims, true, mean, var, epsilon, gamma, aligned(x.data(), dy.data()),
-                   GradientSums<T>{{x.data(), dy.data()}, {mean.data()}}, sums, coefficients, dgamma, dbeta);
-  if (dx.empty()) return;
-  const Accumulator<T>* k = coefficients.data();
-  const std::int64_t c = dims.channels;
-  strip_map<T>(stream, dims.pixels, c, aligned(x.data(), dy.data(), dx.data()),
-               InputGradient<T>{{x.data(), dy.data()}, {dx.data()}, {k, k + c, k + 2 * c, k + 3 * c}});
+  const BackwardPass<T> pass = plain(stream, dims, true, {mean, var, epsilon, gamma, {}}, x, dy, sums,
+                                     coefficients, {dx, {}, dgamma, dbeta});
+  if (!backward_on_chip(pass)) backward_in_passes<Cut::nothing>(pass);
 }
 ATROUS_INSTANTIATE(batch_norm_backward_training);
 
@@ -161,13 +133,8 @@ void batch_norm_backward_frozen(Stream stream, const BatchNormDims& dims, Span<c
                                 Span<const double> mean, Span<const double> var, double epsilon,
                                 Span<const T> gamma, Span<double> sums, Span<Accumulator<T>> coefficients,
                                 Span<T> dx, Span<T> dgamma, Span<T> dbeta) {
-  if (!dgamma.empty())
-    gradient_sums<T>(stream, dims, false, mean, var, epsilon, gamma, aligned(x.data(), dy.data()),
-                     GradientSums<T>{{x.data(), dy.data()}, {mean.data()}}, sums, coefficients, dgamma,
-                     dbeta);
-  else
-    for_each(stream, dims.channels,
-             BatchNormFrozenCoefficients<T>{dims.channels, mean, var, epsilon, gamma, coefficients});
+  backward_sums<Cut::nothing>(plain(stream, dims, false, {mean, var, epsilon, gamma, {}}, x, dy, sums,
+                                    coefficients, {dx, {}, dgamma, dbeta}));
   if (dx.empty()) return;
   strip_map<T>(stream, dims.pixels, dims.channels, aligned(dy.data(), dx.data()),
                ScaleChannels<T>{{dy.data()}, {dx.data()}, {coefficients.data() + dims.channels}});

@@ -25,71 +25,47 @@ __device__ __forceinline__ int shift_at(int columns, int place) {
   return place % V * shift_pitch<V>(columns) + place / V;
 }
 
-/// Bytes of shared memory: two sums of every element of a block's threads, and the shifts of one layer.
-template <class A, int V>
-std::size_t statistics_shared_bytes(const ChannelStrips& s) {
-  return strip_shared_bytes<V>(s, 2) + std::size_t(shift_pitch<V>(s.columns)) * V * sizeof(A);
-}
-
-// Floor: bytes of x.
-//   sums  [strips, 2, channels]: the mean of each strip, and the sum of squared deviations about it
+/// What one thread has added up of its V elements a vector.
 template <class T, int V>
-__global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
-    strip_statistics_kernel(ChannelStrips s, const T* x, double* sums) {
+struct ShiftedSums {
   using A = Accumulator<T>;
   using Total = std::conditional_t<V == 1, double, A>;
-  constexpr int kRows = 4;
-  ATROUS_DYN_SHARED(bytes);
-  double* shared = reinterpret_cast<double*>(bytes);
-  A* shifts =
-      reinterpret_cast<A*>(bytes + sizeof(double) * 2 * V * std::size_t(strip_pitch<V>(int(blockDim.x))));
-  const StripPart p = strip_part<V>(s);
   A shift[V];
   Total sum[V], square[V];
-  ATROUS_UNROLL
-  for (int e = 0; e < V; ++e) shift[e] = A(0), sum[e] = square[e] = Total(0);
-  if (p.whole > 0) {
-    load_channels<T, V>(x + p.at, shift);
-  } else {
+
+  __device__ __forceinline__ void clear() {
     ATROUS_UNROLL
-    for (int e = 0; e < V; ++e)
-      if (e < p.rest) shift[e] = A(x[p.at + e]);
+    for (int e = 0; e < V; ++e) shift[e] = A(0), sum[e] = square[e] = Total(0);
   }
-  const auto add = [&](int e, A value) {
+  __device__ __forceinline__ void add(int e, A value) {
     const A d = value - shift[e];
     sum[e] += d;
     square[e] += Total(d) * Total(d);
-  };
-  std::int64_t at = p.at;
-  int row = 0;
-  for (; row + kRows <= p.whole; row += kRows) {
-    Channels<T, V> raw[kRows];
-    ATROUS_UNROLL
-    for (int r = 0; r < kRows; ++r, at += p.step) raw[r] = load_channels<T, V>(x + at);
-    ATROUS_UNROLL
-    for (int r = 0; r < kRows; ++r) {
-      A v[V];
-      unpack<T, V>(raw[r], v);
-      ATROUS_UNROLL
-      for (int e = 0; e < V; ++e) add(e, v[e]);
-    }
   }
-  for (; row < p.whole; ++row, at += p.step) {
+  __device__ __forceinline__ void add(const Channels<T, V>& raw) {
     A v[V];
-    load_channels<T, V>(x + at, v);
+    unpack<T, V>(raw, v);
     ATROUS_UNROLL
     for (int e = 0; e < V; ++e) add(e, v[e]);
   }
-  ATROUS_UNROLL
-  for (int e = 0; e < V; ++e)
-    if (e < p.rest) add(e, A(x[at + e]));
+};
 
+/// Brings the sums of a block's threads to one shift a channel and writes those of its strip.
+///   shared  strip_shared_bytes<V>() of it: first the shifts, then what fold_strip adds up, the shifts again
+///   sums    [strips, 2, channels]: the mean of each strip, and the sum of squared deviations about it
+template <class T, int V>
+__device__ __forceinline__ void fold_statistics(const ChannelStrips& s, const StripPart& p,
+                                                const ShiftedSums<T, V>& own, double* shared, double* sums) {
+  Accumulator<T>* const shifts = reinterpret_cast<Accumulator<T>*>(shared);
   // Elements of layer 0 in a row's first pixel exist in every strip: their shifts serve their channels.
-  if (p.layer == 0) {
-    ATROUS_UNROLL
-    for (int e = 0; e < V; ++e) shifts[shift_at<V>(s.columns, p.column * V + e)] = shift[e];
-  }
-  __syncthreads();
+  const auto share_shifts = [&] {
+    if (p.layer == 0) {
+      ATROUS_UNROLL
+      for (int e = 0; e < V; ++e) shifts[shift_at<V>(s.columns, p.column * V + e)] = own.shift[e];
+    }
+    __syncthreads();
+  };
+  share_shifts();
   double of_thread[2][V];
   ATROUS_UNROLL
   for (int e = 0; e < V; ++e) {
@@ -97,37 +73,76 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
     double first = 0, second = 0;
     if (n > 0) {
       const int place = p.column * V + e;
-      const A common = shifts[shift_at<V>(s.columns, s.row_pixels == 1 ? place : place % int(s.channels))];
-      const double gap = double(shift[e]) - double(common), own = double(sum[e]);
-      first = own + n * gap;
-      second = double(square[e]) + gap * (2 * own + n * gap);
+      const Accumulator<T> common =
+          shifts[shift_at<V>(s.columns, s.row_pixels == 1 ? place : place % int(s.channels))];
+      const double gap = double(own.shift[e]) - double(common), sum = double(own.sum[e]);
+      first = sum + n * gap;
+      second = double(own.square[e]) + gap * (2 * sum + n * gap);
     }
     of_thread[0][e] = first;
     of_thread[1][e] = second;
   }
+  __syncthreads();
+  const std::int64_t of_strip = std::int64_t(blockIdx.x) * 2 * s.channels;
+  fold_strip<2, V>(s, p, of_thread, shared,
+                   [&](std::int64_t c, int j, double total) { sums[of_strip + j * s.channels + c] = total; });
+  __syncthreads();
+  share_shifts();
   const double n = double(strip_size(s));
-  const std::int64_t base = std::int64_t(blockIdx.y) * s.columns * V;
-  fold_strip<2, V>(s, p, of_thread, shared, [&](std::int64_t c, const double(&total)[2]) {
-    double* of_strip = sums + std::int64_t(blockIdx.x) * 2 * s.channels + c;
-    of_strip[0] = double(shifts[shift_at<V>(s.columns, int(c - base))]) + total[0] / n;
-    of_strip[s.channels] = total[1] - total[0] * total[0] / n;
+  for_tile_channels<V>(s, [&](std::int64_t c, int place) {  // by the thread that wrote the two sums
+    const double first = sums[of_strip + c], second = sums[of_strip + s.channels + c];
+    sums[of_strip + c] = double(shifts[shift_at<V>(s.columns, place)]) + first / n;
+    sums[of_strip + s.channels + c] = second - first * first / n;
   });
 }
 
-// As strip_sums_finish_kernel: 8 channels a block, 32 threads each.
-__global__ void __launch_bounds__(kFinishChannels* kFinishLanes)
-    statistics_finish_kernel(std::int64_t pixels, std::int64_t each, std::int64_t strips,
-                             std::int64_t channels, const double* sums, double* mean, double* var) {
-  ATROUS_SHARED(Moments, shared, [kFinishLanes * kFinishChannels]);
+// Floor: bytes of x.
+template <class T, int V>
+__global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
+    strip_statistics_kernel(ChannelStrips s, const T* x, double* sums) {
+  using A = Accumulator<T>;
+  constexpr int kRows = 4;
+  ATROUS_DYN_SHARED(bytes);
+  const StripPart p = strip_part<V>(s);
+  ShiftedSums<T, V> own;
+  own.clear();
+  if (p.whole > 0) {
+    load_channels<T, V>(x + p.at, own.shift);
+  } else {
+    ATROUS_UNROLL
+    for (int e = 0; e < V; ++e)
+      if (e < p.rest) own.shift[e] = A(x[p.at + e]);
+  }
+  std::int64_t at = p.at;
+  int row = 0;
+  for (; row + kRows <= p.whole; row += kRows) {
+    Channels<T, V> raw[kRows];
+    ATROUS_UNROLL
+    for (int r = 0; r < kRows; ++r, at += p.step) raw[r] = load_channels<T, V>(x + at);
+    ATROUS_UNROLL
+    for (int r = 0; r < kRows; ++r) own.add(raw[r]);
+  }
+  for (; row < p.whole; ++row, at += p.step) own.add(load_channels<T, V>(x + at));
+  ATROUS_UNROLL
+  for (int e = 0; e < V; ++e)
+    if (e < p.rest) own.add(e, A(x[at + e]));
+  fold_statistics(s, p, own, reinterpret_cast<double*>(bytes), sums);
+}
+
+/// As finish_strip_sums(): a block's 256 threads merge the strips of 8 channels. done(c, mean, var).
+template <class Done>
+__device__ __forceinline__ void finish_statistics(std::int64_t group, std::int64_t pixels, std::int64_t each,
+                                                  std::int64_t strips, std::int64_t channels,
+                                                  const double* sums, Moments* shared, const Done& done) {
   const int t = int(threadIdx.x), lane = t / kFinishChannels;
-  const std::int64_t c = std::int64_t(blockIdx.x) * kFinishChannels + t % kFinishChannels;
+  const std::int64_t c = group * kFinishChannels + t % kFinishChannels;
   Moments m{0, 0, 0};
-  if (c < channels)
-    for (std::int64_t q = lane; q < strips; q += kFinishLanes) {
-      const std::int64_t left = pixels - q * each;
-      const double* of_strip = sums + q * 2 * channels + c;
-      m.merge({double(left < each ? left : each), of_strip[0], of_strip[channels]});
-    }
+  if (c < channels) ATROUS_NO_UNROLL
+  for (std::int64_t q = lane; q < strips; q += kFinishLanes) {
+    const std::int64_t left = pixels - q * each;
+    const double* of_strip = sums + q * 2 * channels + c;
+    m.merge({double(left < each ? left : each), of_strip[0], of_strip[channels]});
+  }
   shared[t] = m;
   __syncthreads();
   for (int half = kFinishLanes / 2; half > 0; half /= 2) {
@@ -137,9 +152,7 @@ __global__ void __launch_bounds__(kFinishChannels* kFinishLanes)
     }
     __syncthreads();
   }
-  if (lane > 0 || c >= channels) return;
-  mean[c] = m.mean;
-  var[c] = m.squares / double(pixels);
+  if (lane == 0 && c < channels) done(c, m.mean, m.squares / double(pixels));
 }
 
 }  // namespace atrous::kernels::cuda

@@ -101,12 +101,21 @@ ATROUS_HD int strip_pitch(int threads) {
 
 /// Bytes of shared memory that fold_strip<Sums, V> takes.
 template <int V>
-std::size_t strip_shared_bytes(const ChannelStrips& s, int sums) {
-  return std::size_t(sums) * V * std::size_t(strip_pitch<V>(s.threads())) * sizeof(double);
+std::size_t strip_shared_bytes(int threads) {
+  return std::size_t(V) * std::size_t(strip_pitch<V>(threads)) * sizeof(double);
 }
 
-/// Adds the sums of a block's threads up, layers in pairs and pairs of pairs, then the pixels of a row; calls
-/// finish(channel, sums) for every channel of the block's tile.
+/// body(channel, place in the tile) for the channels of the block's tile, each always by the same thread.
+template <int V, class Body>
+__device__ __forceinline__ void for_tile_channels(const ChannelStrips& s, const Body& body) {
+  const std::int64_t base = std::int64_t(blockIdx.y) * s.columns * V, left = s.channels - base;
+  const int channels = int(left < std::int64_t(s.columns) * V ? left : std::int64_t(s.columns) * V);
+  for (int c = int(threadIdx.x); c < channels; c += int(blockDim.x)) body(base + c, c);
+}
+
+/// Adds the sums of a block's threads up, one sum after the other: layers in pairs and pairs of pairs, then
+/// the pixels of a row. finish(channel, j, sum) for every channel of the block's tile, all sums of a channel
+/// by one thread.
 template <int Sums, int V, class Finish>
 __device__ __forceinline__ void fold_strip(const ChannelStrips& s, const StripPart& p,
                                            const double (&sums)[Sums][V], double* shared,
@@ -114,25 +123,22 @@ __device__ __forceinline__ void fold_strip(const ChannelStrips& s, const StripPa
   const int t = int(threadIdx.x), pitch = strip_pitch<V>(int(blockDim.x));
   ATROUS_UNROLL
   for (int j = 0; j < Sums; ++j) {
+    if (j > 0) __syncthreads();
     ATROUS_UNROLL
-    for (int e = 0; e < V; ++e) shared[(j * V + e) * pitch + t] = sums[j][e];
-  }
-  __syncthreads();
-  for (int half = s.layers / 2; half > 0; half /= 2) {
-    if (p.layer < half)
-      for (int i = 0; i < Sums * V; ++i) shared[i * pitch + t] += shared[i * pitch + t + half * s.columns];
+    for (int e = 0; e < V; ++e) shared[e * pitch + t] = sums[j][e];
     __syncthreads();
-  }
-  const std::int64_t base = std::int64_t(blockIdx.y) * s.columns * V, left = s.channels - base;
-  const int channels = int(left < std::int64_t(s.columns) * V ? left : std::int64_t(s.columns) * V);
-  for (int c = t; c < channels; c += int(blockDim.x)) {
-    double of_channel[Sums] = {};
-    for (int pixel = 0; pixel < s.row_pixels; ++pixel) {
-      const int place = c + pixel * channels;
-      ATROUS_UNROLL
-      for (int j = 0; j < Sums; ++j) of_channel[j] += shared[(j * V + place % V) * pitch + place / V];
+    for (int half = s.layers / 2; half > 0; half /= 2) {
+      if (p.layer < half)
+        for (int e = 0; e < V; ++e) shared[e * pitch + t] += shared[e * pitch + t + half * s.columns];
+      __syncthreads();
     }
-    finish(base + c, of_channel);
+    for_tile_channels<V>(s, [&](std::int64_t c, int first) {
+      double of_channel = 0;
+      const int step = s.row_pixels == 1 ? 0 : int(s.channels);
+      for (int pixel = 0, place = first; pixel < s.row_pixels; ++pixel, place += step)
+        of_channel += shared[place % V * pitch + place / V];
+      finish(c, j, of_channel);
+    });
   }
 }
 
@@ -209,25 +215,25 @@ __global__ void __launch_bounds__(ChannelStrips::kThreads, kStripBlocks)
     for (int e = 0; e < V; ++e) of_thread[j][e] = double(total[j][e]);
   }
   fold_strip<Q, V>(s, p, of_thread, reinterpret_cast<double*>(bytes),
-                   [&](std::int64_t c, const double(&of_channel)[Q]) {
-                     ATROUS_UNROLL
-                     for (int j = 0; j < Q; ++j)
-                       sums[(std::int64_t(blockIdx.x) * Q + j) * s.channels + c] = of_channel[j];
+                   [&](std::int64_t c, int j, double of_channel) {
+                     sums[(std::int64_t(blockIdx.x) * Q + j) * s.channels + c] = of_channel;
                    });
 }
 
-inline constexpr int kFinishChannels = 8, kFinishLanes = 32;
+inline constexpr int kFinishChannels = 8, kFinishLanes = 32, kFinishThreads = kFinishChannels * kFinishLanes;
 
-// A block owns 8 channels, 32 threads each: thread l of a channel adds strips l, l + 32, ..., then the
-// threads are added in pairs and pairs of pairs. finish(c, totals) makes of them what is wanted.
+/// A block's 256 threads make the totals of 8 channels, 32 threads each: thread l of a channel adds strips l,
+/// l + 32, ..., then the threads are added in pairs and pairs of pairs. finish(c, totals) makes of them what
+/// is wanted.
 template <int Sums, class Finish>
-__global__ void __launch_bounds__(kFinishChannels* kFinishLanes)
-    strip_sums_finish_kernel(std::int64_t strips, std::int64_t channels, const double* sums, Finish finish) {
-  ATROUS_SHARED(double, shared, [Sums][kFinishLanes * kFinishChannels]);
+__device__ __forceinline__ void finish_strip_sums(std::int64_t group, std::int64_t strips,
+                                                  std::int64_t channels, const double* sums,
+                                                  double (*shared)[kFinishThreads], const Finish& finish) {
   const int t = int(threadIdx.x), lane = t / kFinishChannels;
-  const std::int64_t c = std::int64_t(blockIdx.x) * kFinishChannels + t % kFinishChannels;
+  const std::int64_t c = group * kFinishChannels + t % kFinishChannels;
   double total[Sums] = {};
   if (c < channels)
+    ATROUS_NO_UNROLL
     for (std::int64_t q = lane; q < strips; q += kFinishLanes) {
       ATROUS_UNROLL
       for (int j = 0; j < Sums; ++j) total[j] += sums[(q * Sums + j) * channels + c];
@@ -246,6 +252,14 @@ __global__ void __launch_bounds__(kFinishChannels* kFinishLanes)
   ATROUS_UNROLL
   for (int j = 0; j < Sums; ++j) total[j] = shared[j][t];
   finish(c, total);
+}
+
+// A block owns 8 channels.
+template <int Sums, class Finish>
+__global__ void __launch_bounds__(kFinishThreads)
+    strip_sums_finish_kernel(std::int64_t strips, std::int64_t channels, const double* sums, Finish finish) {
+  ATROUS_SHARED(double, shared, [Sums][kFinishThreads]);
+  finish_strip_sums<Sums>(blockIdx.x, strips, channels, sums, shared, finish);
 }
 
 inline unsigned finish_blocks(std::int64_t channels) {
@@ -267,14 +281,14 @@ void strip_sums(Stream stream, std::int64_t pixels, std::int64_t channels, bool 
   if (s.strips > 0) {
     if (vectors)
       ATROUS_LAUNCH((strip_sums_kernel<T, V, Rule>), grid, unsigned(s.threads()),
-                    strip_shared_bytes<V>(s, Rule::kSums), stream, s, rule, scratch);
+                    strip_shared_bytes<V>(s.threads()), stream, s, rule, scratch);
     else
       ATROUS_LAUNCH((strip_sums_kernel<T, 1, Rule>), grid, unsigned(s.threads()),
-                    strip_shared_bytes<1>(s, Rule::kSums), stream, s, rule, scratch);
+                    strip_shared_bytes<1>(s.threads()), stream, s, rule, scratch);
   }
   ATROUS_LAUNCH((strip_sums_finish_kernel<Rule::kSums, Finish>), finish_blocks(channels),
-                unsigned(kFinishChannels * kFinishLanes), 0, stream, s.strips, channels,
-                static_cast<const double*>(scratch), finish);
+                unsigned(kFinishThreads), 0, stream, s.strips, channels, static_cast<const double*>(scratch),
+                finish);
 }
 
 // Map:  kInputs, kConstants, kOutputs; in[kInputs], out[kOutputs], constants[kConstants];

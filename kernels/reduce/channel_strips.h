@@ -13,13 +13,15 @@
 
 namespace atrous::kernels {
 
-/// A multiple of 8, so that a strip begins at a whole vector of any type. From 16k to 64k elements, about 300
-/// strips where that allows it: two blocks for each multiprocessor of a large device.
+/// Pixels of a strip: 8 at least, 16k to 72k elements, and at most 264 strips where that allows it: two
+/// blocks for each of 132 multiprocessors. A strip begins at a whole vector of any type.
 inline std::int64_t strip_pixels(std::int64_t pixels, std::int64_t channels) {
-  const std::int64_t even = pixels * channels / 300, least = 1 << 14, most = 1 << 16;
-  const std::int64_t elements = even < least ? least : even > most ? most : even;
-  const std::int64_t wanted = channels > 0 ? elements / channels : 1;
-  return wanted < 8 ? 8 : (wanted + 7) / 8 * 8;
+  if (channels == 0) return 8;
+  const std::int64_t least = (1 << 14) / channels, most = 9 * (1 << 13) / channels,
+                     even = (pixels + 263) / 264;
+  std::int64_t each = even < least ? least : even > most ? most : even;
+  if (each < 8) each = 8;
+  return channels % 8 == 0 ? each : (each + 7) / 8 * 8;
 }
 
 inline std::int64_t strip_count(std::int64_t pixels, std::int64_t channels) {
@@ -45,8 +47,8 @@ struct ChannelStrips {
 
   int threads() const { return (columns * layers + 31) / 32 * 32; }
 
-  /// For vectors of `vector` elements and strips of `each` pixels, a multiple of 8. ok() is false if no such
-  /// rows can be had: then vectors of one element serve.
+  /// For vectors of `vector` elements and strips of `each` pixels, which are whole vectors. ok() is false if
+  /// no such rows can be had: then vectors of one element serve.
   static ChannelStrips of(std::int64_t pixels, std::int64_t channels, int vector, std::int64_t each) {
     ChannelStrips s{};
     int common = vector;  // the greatest common divisor; vector is a power of two

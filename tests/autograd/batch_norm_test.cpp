@@ -116,7 +116,7 @@ TEST_CASE("batch_norm: given statistics stand for the batch's own, gradient and 
   const Shape shape{2, 3, 5, 2};
   const Tensor values = Tensor::from(shape, random_values<double>(shape.numel(), 1)),
                dy = Tensor::from(shape, random_values<double>(shape.numel(), 2));
-  BatchStatistics given{Tensor::zeros({2}, Dtype::f64), Tensor::zeros({2}, Dtype::f64)};
+  ChannelStatistics given{Tensor::zeros({2}, Dtype::f64), Tensor::zeros({2}, Dtype::f64)};
   for (std::int64_t i = 0; i < shape.numel(); ++i)
     given.mean.span<double>()[i % 2] += values.span<double>()[i] / 30;
   for (std::int64_t i = 0; i < shape.numel(); ++i)
@@ -128,7 +128,7 @@ TEST_CASE("batch_norm: given statistics stand for the batch's own, gradient and 
         beta(Tensor::full({2}, 0.5, Dtype::f64), true);
     Tensor mean = Tensor::zeros({2}, Dtype::f64), var = Tensor::zeros({2}, Dtype::f64);
     const Variable y = batch_norm(x, gamma, beta, mean, var, {.activation = Activation::relu}, {},
-                                  with ? given : BatchStatistics());
+                                  with ? given : ChannelStatistics());
     y.backward(dy);
     results[with] = {y.value(), x.grad(), gamma.grad(), beta.grad(), mean, var};
   }
@@ -157,7 +157,7 @@ TEST_CASE("batch_norm: shapes, types and options are checked", "[autograd][batch
   CHECK_THROWS_AS(layer(x, {.decay = 1.5}), ValueError);
   const Variable gamma(Tensor::full({2}, 1.0)), small(Tensor::zeros({1, 2, 1, 2}));
   CHECK_THROWS_AS(batch_norm(x, gamma, gamma, layer.mean, layer.var, {}, small), ShapeError);
-  const BatchStatistics floats{Tensor::zeros({2}), Tensor::zeros({2})},
+  const ChannelStatistics floats{Tensor::zeros({2}), Tensor::zeros({2})},
       half{Tensor::zeros({2}, Dtype::f64), {}};
   CHECK_THROWS_AS(batch_norm(x, gamma, gamma, layer.mean, layer.var, {}, {}, floats), DtypeError);
   CHECK_THROWS_AS(batch_norm(x, gamma, gamma, layer.mean, layer.var, {}, {}, half), ShapeError);

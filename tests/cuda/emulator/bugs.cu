@@ -1,5 +1,6 @@
 #include <cassert>
 
+#include "atrous/kernels/grid_barrier.cuh"
 #include "atrous/kernels/mma.cuh"
 #include "tests/cuda/emulator/kernels.h"
 
@@ -136,6 +137,22 @@ __global__ void bug_kernel(Bug bug, float* data, std::int64_t n, const float* ho
       __syncthreads();
       data[t] = first[t] * 0 + float(t);
       break;
+    case Bug::missing_grid_barrier:  // what the other block writes may not be there yet
+      data[blockIdx.x * 32 + t % 32] = 1;
+      __syncthreads();
+      if (t < 32) data[blockIdx.x * 32 + t] = data[(1 - blockIdx.x) * 32 + t] + 1;
+      break;
+    case Bug::block_leaves_before_the_grid_barrier:
+      if (blockIdx.x == 2) return;
+      ATROUS_GRID_BARRIER();
+      break;
+    case Bug::thread_leaves_before_the_grid_barrier:
+      if (blockIdx.x == 1 && t == 5) return;
+      ATROUS_GRID_BARRIER();
+      break;
+    case Bug::grid_barrier_among_some:  // an ordinary launch: blocks may come one after the other
+      ATROUS_GRID_BARRIER();
+      break;
     case Bug::count:
       break;
   }
@@ -151,7 +168,17 @@ void run_bug(Stream stream, Bug bug, float* data, std::int64_t n) {
     if (bug == Bug::freed_memory) ATROUS_CUDA_CHECK("bug", cudaFree(other));
   }
   const bool two_blocks = bug == Bug::scatter_without_atomics || bug == Bug::shared_left_from_last_block;
-  ATROUS_LAUNCH(bug_kernel, two_blocks ? 2 : 1, 64, 0, stream, bug, data, n, host, other);
+  switch (bug) {
+    case Bug::missing_grid_barrier:
+      ATROUS_LAUNCH_COOPERATIVE(bug_kernel, 2, 64, 0, stream, bug, data, n, host, other);
+      break;
+    case Bug::block_leaves_before_the_grid_barrier:
+    case Bug::thread_leaves_before_the_grid_barrier:
+      ATROUS_LAUNCH_COOPERATIVE(bug_kernel, 3, 64, 0, stream, bug, data, n, host, other);
+      break;
+    default:
+      ATROUS_LAUNCH(bug_kernel, two_blocks ? 2 : 1, 64, 0, stream, bug, data, n, host, other);
+  }
 }
 
 }  // namespace atrous::tests

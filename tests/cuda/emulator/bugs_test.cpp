@@ -44,6 +44,12 @@ const Expected kExpected[] = {
     {Bug::stack_overflow, "endless stack", "bytes of stack", true},
     {Bug::shared_left_from_last_block, "shared memory of the block before", "shared memory nothing wrote",
      false},
+    {Bug::missing_grid_barrier, "missing grid barrier", "race on device memory", false},
+    {Bug::block_leaves_before_the_grid_barrier, "block that never comes to the grid barrier",
+     "deadlock: block (2,0,0) left the kernel and 128 threads wait for it at a grid barrier", true},
+    {Bug::thread_leaves_before_the_grid_barrier, "thread that never comes to the grid barrier",
+     "deadlock: block (1,0,0) left the kernel and 191 threads wait for it at a grid barrier", true},
+    {Bug::grid_barrier_among_some, "grid barrier in an ordinary launch", "not cooperative", true},
 };
 static_assert(sizeof kExpected / sizeof kExpected[0] == std::size_t(Bug::count), "a row a bug");
 

@@ -48,6 +48,33 @@ TEST_CASE("emulator: barriers hold every thread of a block under every schedule"
   });
 }
 
+TEST_CASE("emulator: a grid barrier holds every block, and orders what they wrote", "[cuda][emulator]") {
+  const emu::Counters before = emu::counters();
+  on_every_schedule([] {
+    OnDevice<int> values(counted(9 * 64));
+    rotate_grid(kCudaStream, 9, 4, values.span().data());
+    const std::vector<int> got = values.values();
+    for (int i = 0; i < 9 * 64; ++i) CHECK(got[std::size_t(i)] == (i + 4 * 64) % (9 * 64));
+    CHECK(emu::take_report().errors == 0);
+    // The places of a large grid do not stay in the way of small ones.
+    OnDevice<int> few(counted(2 * 96));
+    rotate_blocks(kCudaStream, 2, 1, few.span().data());
+    CHECK(few.values()[95] == 0);
+  });
+  CHECK(emu::counters().blocks - before.blocks == 3 * (9 + 2));
+}
+
+TEST_CASE("emulator: a cooperative grid larger than the device is refused by name", "[cuda][emulator]") {
+  const Restored restored;
+  emu::config().quiet = true;
+  emu::config().multiprocessors = 2;
+  OnDevice<int> values(counted(65 * 64));
+  rotate_grid(kCudaStream, 64, 1, values.span().data());  // 32 blocks of 64 threads each
+  CHECK_THROWS_WITH(rotate_grid(kCudaStream, 65, 1, values.span().data()),
+                    Catch::Matchers::Contains("rotate_grid_kernel") &&
+                        Catch::Matchers::Contains("cudaErrorCooperativeLaunchTooLarge"));
+}
+
 TEST_CASE("emulator: warp functions give what CUDA's manual says", "[cuda][emulator]") {
   std::vector<unsigned> v(32);
   Random random(3);

@@ -1,5 +1,6 @@
 #include "tests/cuda/emulator/kernels.h"
 
+#include "atrous/kernels/grid_barrier.cuh"
 #include "atrous/kernels/mma.cuh"
 
 namespace atrous::tests {
@@ -18,6 +19,16 @@ __global__ void rotate_kernel(int rounds, int* values) {
     __syncthreads();
   }
   values[blockIdx.x * 96 + t] = mine;
+}
+
+__global__ void rotate_grid_kernel(int rounds, int* values) {
+  const unsigned t = threadIdx.x;
+  for (int round = 0; round < rounds; ++round) {
+    const int next = values[(blockIdx.x + 1) % gridDim.x * 64 + t];
+    ATROUS_GRID_BARRIER();
+    values[blockIdx.x * 64 + t] = next;
+    ATROUS_GRID_BARRIER();
+  }
 }
 
 __global__ void warp_kernel(const unsigned* values, unsigned* results) {
@@ -125,6 +136,9 @@ __global__ void step_kernel(int step, int shared_step, const float* from, float*
 
 void rotate_blocks(Stream stream, unsigned blocks, int rounds, int* values) {
   ATROUS_LAUNCH(rotate_kernel, blocks, 96, 0, stream, rounds, values);
+}
+void rotate_grid(Stream stream, unsigned blocks, int rounds, int* values) {
+  ATROUS_LAUNCH_COOPERATIVE(rotate_grid_kernel, blocks, 64, 0, stream, rounds, values);
 }
 void warp_functions(Stream stream, const unsigned* values, unsigned* results) {
   ATROUS_LAUNCH(warp_kernel, 1, 32, 0, stream, values, results);

@@ -41,6 +41,10 @@ void add_one(Stream stream, int n, const int* from, int* to);
 /// One warp reads from[lane * step], writes it to shared memory at [lane * shared_step], and reads it back.
 void step_through(Stream stream, int step, int shared_step, const float* from, float* to);
 
+/// Each of `rounds` times, block b gets the values of block b + 1 (the last of the first), through device
+/// memory and across a barrier of the grid. values [blocks, 64]. Throws CudaError if the blocks do not fit.
+void rotate_grid(Stream stream, unsigned blocks, int rounds, int* values);
+
 /// Kernels with one planted fault each.
 enum class Bug {
   missing_barrier,
@@ -66,9 +70,13 @@ enum class Bug {
   partial_warp_mma,
   stack_overflow,
   shared_left_from_last_block,
+  missing_grid_barrier,
+  block_leaves_before_the_grid_barrier,
+  thread_leaves_before_the_grid_barrier,
+  grid_barrier_among_some,
   count
 };
-/// Runs it on 64 threads (two blocks for the scatter). data [64] floats of zeros.
+/// Runs it on 64 threads (several blocks where the fault is between blocks). data [64] floats of zeros.
 void run_bug(Stream stream, Bug bug, float* data, std::int64_t n);
 
 }  // namespace atrous::tests

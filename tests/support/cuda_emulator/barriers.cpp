@@ -48,6 +48,26 @@ void finish_meeting(Meeting& meeting, Block& block, unsigned warp, const Fiber* 
 
 void syncthreads(const char* file, int line) { block_barrier("__syncthreads", file, line); }
 
+// As block_barrier, for the threads of all blocks. Threads that have left are missed: a device would wait for
+// their block for ever, and so does this, until nobody can go on.
+void grid_barrier(const char* file, int line) {
+  Fiber* fiber = g_current;
+  if (!fiber) {
+    std::fprintf(stderr, "emulator: grid barrier outside of a kernel at %s:%d\n", file, line);
+    std::abort();
+  }
+  if (!g_launch.cooperative) {
+    device_fail("grid barrier in a launch that is not cooperative at %s:%d", file, line);
+    abandon_launch(cudaErrorLaunchFailure);
+  }
+  fiber->state = Fiber::State::at_grid_barrier;
+  fiber->waits_in = "a grid barrier";
+  fiber->file = file;
+  fiber->line = line;
+  if (++g_launch.at_grid_barrier == g_launch.threads) release_grid_barrier();
+  wait_here();
+}
+
 int syncthreads_count(int predicate, int kind, const char* file, int line) {
   Fiber* fiber = g_current;
   const Block& block = *fiber->block;

@@ -29,6 +29,7 @@ struct Config {
   bool quiet = false;  ///< do not print reports: a test expects them
   bool protect_device_memory = false;  ///< the host touching device memory outside of kernels faults
   bool stats = false;                  ///< checked build: count sectors and bank conflicts per access site
+  int multiprocessors = 132;
   std::size_t static_shared_limit = 48 * 1024;
   std::size_t shared_limit = 227 * 1024;  ///< of sm_90; 163 KiB on sm_80, 99 KiB on sm_86 and sm_89
   std::size_t stack_bytes = 64 * 1024;

@@ -15,11 +15,14 @@ namespace atrous::emu {
 
 // The parameters of one launch are copied when it is made; kernels may read the copy (CUDA's parameter
 // space).
+// A cooperative launch has all its blocks alive at once, so that they can meet at a grid barrier.
 void launch_raw(const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
-                cudaStream_t stream, void (*call)(const void*), const void* params, std::size_t params_bytes);
+                cudaStream_t stream, bool cooperative, void (*call)(const void*), const void* params,
+                std::size_t params_bytes);
 void* static_shared(const void* site, std::size_t bytes, std::size_t align, const char* name);
 void* dynamic_shared();
 void syncthreads(const char* file, int line);
+void grid_barrier(const char* file, int line);
 int syncthreads_count(int predicate, int kind, const char* file, int line);
 
 // A warp function: every lane of `mask` brings `mine`; the last to arrive runs `combine` over all.
@@ -42,7 +45,7 @@ void cp_async_wait(unsigned keep);
 // Reports an error of the running kernel, whose launch then fails.
 void device_fail(const char* format, ...) __attribute__((format(printf, 1, 2)));
 
-template <class... P, class... A>
+template <bool Cooperative = false, class... P, class... A>
 void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::size_t shared_bytes,
             cudaStream_t stream, A&&... args) {
   static_assert(sizeof...(P) == sizeof...(A), "number of kernel arguments");
@@ -54,7 +57,7 @@ void launch(const char* name, void (*kernel)(P...), dim3 grid, dim3 block, std::
   };
   const Pack pack{kernel, {static_cast<std::decay_t<P>>(std::forward<A>(args))...}};
   launch_raw(
-      name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream,
+      name, reinterpret_cast<const void*>(kernel), grid, block, shared_bytes, stream, Cooperative,
       [](const void* p) {
         const Pack* own = static_cast<const Pack*>(p);
         std::apply(own->kernel, own->params);

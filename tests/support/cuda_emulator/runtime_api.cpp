@@ -9,7 +9,7 @@
 namespace atrous::emu {
 namespace {
 
-constexpr int kMultiprocessors = 132, kL2Bytes = 60 << 20;
+constexpr int kL2Bytes = 60 << 20;
 cudaError_t g_last_error = cudaSuccess;
 std::map<const void*, std::size_t> g_dynamic_shared;  // by kernel: what cudaFuncSetAttribute allowed
 
@@ -34,6 +34,8 @@ constexpr ErrorText kErrors[] = {
     {cudaErrorNotReady, "cudaErrorNotReady", "device not ready"},
     {cudaErrorIllegalAddress, "cudaErrorIllegalAddress", "an illegal memory access was encountered"},
     {cudaErrorLaunchFailure, "cudaErrorLaunchFailure", "unspecified launch failure"},
+    {cudaErrorCooperativeLaunchTooLarge, "cudaErrorCooperativeLaunchTooLarge",
+     "too many blocks in cooperative launch"},
 };
 const ErrorText* text_of(cudaError_t error) {
   for (const ErrorText& e : kErrors)
@@ -44,6 +46,12 @@ const ErrorText* text_of(cudaError_t error) {
 }  // namespace
 
 cudaError_t failed(cudaError_t error) { return g_last_error = error; }
+
+std::uint64_t resident_blocks(unsigned threads, std::size_t shared_bytes) {
+  int blocks = 0;
+  cudaOccupancyOf(&blocks, int(threads), shared_bytes);
+  return std::uint64_t(blocks) * unsigned(g_config.multiprocessors);
+}
 
 std::size_t allowed_dynamic_shared(const void* kernel) {
   const auto found = g_dynamic_shared.find(kernel);
@@ -89,7 +97,7 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   std::strcpy(properties->name, "emulator on the CPU");
   properties->totalGlobalMem = g_config.device_bytes;
   properties->major = 9;
-  properties->multiProcessorCount = kMultiprocessors;
+  properties->multiProcessorCount = g_config.multiprocessors;
   properties->maxThreadsPerBlock = 1024;
   properties->warpSize = 32;
   properties->sharedMemPerBlock = g_config.static_shared_limit;
@@ -126,6 +134,9 @@ cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr attribute, int dev
     case cudaDevAttrMaxSharedMemoryPerMultiprocessor:
       *value = int(p.sharedMemPerMultiprocessor);
       break;
+    case cudaDevAttrCooperativeLaunch:
+      *value = 1;
+      break;
     case cudaDevAttrMaxSharedMemoryPerBlockOptin:
       *value = int(p.sharedMemPerBlockOptin);
       break;
@@ -143,7 +154,8 @@ cudaError_t cudaFuncSetAttribute(const void* kernel, cudaFuncAttribute attribute
 // By threads and shared memory alone: registers are unknown here.
 cudaError_t cudaOccupancyOf(int* blocks, int threads, std::size_t shared_bytes) {
   initialise();
-  const std::size_t by_shared = shared_bytes ? g_config.shared_limit / shared_bytes : 32;
+  // A multiprocessor keeps 1 KiB for itself for each block, and has 1 KiB more than a block may have.
+  const std::size_t by_shared = (g_config.shared_limit + 1024) / (shared_bytes + 1024);
   *blocks = int(std::min({by_shared, std::size_t(2048 / threads), std::size_t(32)}));
   return cudaSuccess;
 }

@@ -63,12 +63,25 @@ void switch_to(Context& from, Fiber* to, bool from_ends) {
   __builtin_unreachable();
 }
 
+// A block of which threads have left, while others wait for it at a grid barrier.
+const Block* left_too_early() {
+  if (g_launch.at_grid_barrier == 0) return nullptr;
+  for (const auto& block : g_blocks)
+    if (block->threads > block->live) return block.get();
+  return nullptr;
+}
+
 void report_deadlock() {
-  device_fail("deadlock: no thread of the block can go on");
+  if (const Block* block = left_too_early())
+    device_fail("deadlock: block (%u,%u,%u) left the kernel and %llu threads wait for it at a grid barrier",
+                block->index.x, block->index.y, block->index.z,
+                static_cast<unsigned long long>(g_launch.at_grid_barrier));
+  else
+    device_fail("deadlock: no thread of the block can go on");
   int shown = 0;
   for (const auto& block : g_blocks)
     for (const Fiber& fiber : block->fibers) {
-      if (fiber.state != Fiber::State::at_barrier && fiber.state != Fiber::State::in_warp_function) continue;
+      if (fiber.state == Fiber::State::ready || fiber.state == Fiber::State::done) continue;
       if (shown++ == 4 || g_config.quiet) return;
       std::fprintf(stderr, "  block (%u,%u,%u) thread (%u,%u,%u) waits in %s at %s:%d\n", block->index.x,
                    block->index.y, block->index.z, fiber.index.x, fiber.index.y, fiber.index.z,
@@ -128,17 +141,17 @@ void run_thread() {
 
 // Places for blocks of `threads` threads.
 void prepare_places(unsigned threads, std::size_t places, std::size_t dynamic_bytes) {
-  static std::size_t have_threads = 0, have_stack = 0;
+  static std::size_t have_threads = 0, have_stack = 0, used = 0;
   if (have_threads < threads || have_stack != g_config.stack_bytes || g_blocks.size() < places) {
     have_threads = std::max<std::size_t>(threads, have_threads);
     have_stack = g_config.stack_bytes;
-    places = std::max(places, g_blocks.size());
+    const std::size_t wanted = std::max(places, g_blocks.size());
     for (const auto& block : g_blocks) {
       for (Fiber& fiber : block->fibers) fiber.context.free();
       release_shared(block->shared);
     }
     g_blocks.clear();
-    for (std::size_t i = 0; i < places; ++i) {
+    for (std::size_t i = 0; i < wanted; ++i) {
       auto block = std::make_unique<Block>();
       block->fibers.resize(have_threads);
       for (unsigned j = 0; j < have_threads; ++j) {
@@ -149,7 +162,10 @@ void prepare_places(unsigned threads, std::size_t places, std::size_t dynamic_by
       g_blocks.push_back(std::move(block));
     }
   }
-  for (const auto& block : g_blocks) {
+  const std::size_t stale = std::min(used, g_blocks.size());  // a cooperative launch uses many places
+  used = places;
+  for (std::size_t i = 0; i < std::max(places, stale); ++i) {
+    const auto& block = g_blocks[i];
     block->warps.resize((threads + 31) / 32);
     block->dynamic_bytes = dynamic_bytes;
     block->threads = 0;
@@ -163,7 +179,7 @@ void prepare_places(unsigned threads, std::size_t places, std::size_t dynamic_by
     }
   }
   std::size_t size = 1;
-  while (size <= std::size_t(threads) * g_blocks.size()) size *= 2;
+  while (size <= std::size_t(threads) * places) size *= 2;
   g_queue.assign(size, nullptr);
   g_head = g_tail = 0;
 }
@@ -294,18 +310,35 @@ void release_barrier(Block& block) {
   }
 }
 
-void run_grid(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, void (*call)(const void*),
-              const char* params, std::size_t params_bytes) {
+// What was accessed before a grid barrier is ordered before what comes after it, whichever blocks: for device
+// memory that is as if another launch began.
+void release_grid_barrier() {
+  g_launch.at_grid_barrier = 0;
+  ++g_launch.generation;
+  for (const auto& block : g_blocks) {
+    ++block->barriers;
+    for (unsigned i = 0; i < block->threads; ++i) {
+      Fiber& fiber = block->fibers[g_config.schedule == Schedule::reverse ? block->threads - 1 - i : i];
+      if (fiber.state == Fiber::State::at_grid_barrier) make_ready(fiber);
+    }
+  }
+  ++g_counters.barriers;
+}
+
+void run_grid(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, bool cooperative,
+              void (*call)(const void*), const char* params, std::size_t params_bytes) {
   const CatchFaults catch_faults;
   ++g_counters.launches;
   const std::uint64_t total = std::uint64_t(grid.x) * grid.y * grid.z;
-  g_launch = {name, call, params, params_bytes, g_launch.generation + 1, cudaSuccess};
+  const unsigned threads = block.x * block.y * block.z;
+  const std::uint64_t alive = cooperative ? total : std::uint64_t(std::max(1, g_config.resident_blocks));
+  g_launch = {
+      name, call, params, params_bytes, g_launch.generation + 1, cudaSuccess, cooperative, total * threads,
+      0};
   gridDim = grid;
   blockDim = block;
-  prepare_places(
-      block.x * block.y * block.z,
-      std::size_t(std::min<std::uint64_t>(total, std::uint64_t(std::max(1, g_config.resident_blocks)))),
-      shared_bytes);
+  const auto places = std::size_t(std::min(total, alive));
+  prepare_places(threads, places, shared_bytes);
   g_random = g_config.seed * 0x9e3779b97f4a7c15ull + g_launch.generation * 0xbf58476d1ce4e5b9ull;
   if (g_random == 0) g_random = 1;
   order_blocks(total);
@@ -317,13 +350,19 @@ void run_grid(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes,
   {
     const DeviceMemoryOpen open;
     g_free.clear();
-    const std::size_t places = std::size_t(std::max(1, g_config.resident_blocks));
-    for (std::size_t i = 0; i < g_blocks.size() && i < places; ++i) g_free.push_back(g_blocks[i].get());
+    for (std::size_t i = 0; i < places; ++i) g_free.push_back(g_blocks[i].get());
     while (g_left > 0 && !g_abandoned) {
       for (Block* place : g_free)
         if (g_next < total) start_block(*place);
       g_free.clear();
-      switch_to(g_host, take_ready(), false);
+      Fiber* next = take_ready();
+      if (next) {
+        switch_to(g_host, next, false);
+      } else {
+        report_deadlock();
+        g_launch.error = cudaErrorLaunchFailure;
+        g_abandoned = true;
+      }
     }
   }
   if (g_launch.error == cudaSuccess && errors_reported() != errors_before)

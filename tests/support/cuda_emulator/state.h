@@ -30,7 +30,7 @@ struct AsyncCopy {
 
 /// A CUDA thread.
 struct Fiber {
-  enum class State : std::uint8_t { ready, at_barrier, in_warp_function, done };
+  enum class State : std::uint8_t { ready, at_barrier, at_grid_barrier, in_warp_function, done };
 
   Context context;
   Block* block = nullptr;
@@ -103,8 +103,10 @@ struct Launch {
   void (*call)(const void*) = nullptr;
   const char* params = nullptr;
   std::size_t params_bytes = 0;
-  std::uint32_t generation = 0;
+  std::uint32_t generation = 0;  // of this launch, and after each grid barrier of the part behind it
   cudaError_t error = cudaSuccess;
+  bool cooperative = false;
+  std::uint64_t threads = 0, at_grid_barrier = 0;  // of the whole grid
 };
 
 extern Config g_config;
@@ -122,8 +124,9 @@ void make_ready(Fiber& fiber);
 void wait_here();
 void yield_now();
 void release_barrier(Block& block);
-void run_grid(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, void (*call)(const void*),
-              const char* params, std::size_t params_bytes);
+void release_grid_barrier();
+void run_grid(const char* name, dim3 grid, dim3 block, std::size_t shared_bytes, bool cooperative,
+              void (*call)(const void*), const char* params, std::size_t params_bytes);
 /// Ends the launch from inside a thread.
 [[noreturn]] void abandon_launch(cudaError_t error);
 
@@ -202,6 +205,8 @@ void start_launch_report();
 // ---- runtime_api.cpp
 cudaError_t failed(cudaError_t error);  // remembers it for cudaGetLastError
 std::size_t allowed_dynamic_shared(const void* kernel);
+/// Blocks that the whole device holds at once.
+std::uint64_t resident_blocks(unsigned threads, std::size_t shared_bytes);
 // ---- coverage.cpp
 void note_callers();
 

@@ -127,7 +127,7 @@ void finish_all_streams() {
 }
 
 void launch_raw(const char* name, const void* kernel, dim3 grid, dim3 block, std::size_t shared_bytes,
-                cudaStream_t stream, void (*call)(const void*), const void* params,
+                cudaStream_t stream, bool cooperative, void (*call)(const void*), const void* params,
                 std::size_t params_bytes) {
   initialise();
   note_callers();
@@ -144,9 +144,21 @@ void launch_raw(const char* name, const void* kernel, dim3 grid, dim3 block, std
     failed(cudaErrorInvalidConfiguration);
     return;
   }
+  const std::uint64_t blocks = std::uint64_t(grid.x) * grid.y * grid.z;
+  if (const std::uint64_t most = resident_blocks(unsigned(threads), shared_bytes);
+      cooperative && blocks > most) {
+    if (!g_config.quiet)
+      std::fprintf(
+          stderr,
+          "emulator: %s cannot be launched: a cooperative grid of %llu blocks, of which %llu are resident\n",
+          name, static_cast<unsigned long long>(blocks), static_cast<unsigned long long>(most));
+    failed(cudaErrorCooperativeLaunchTooLarge);
+    return;
+  }
   const auto* bytes = static_cast<const char*>(params);
   const auto own = std::make_shared<const std::vector<char>>(bytes, bytes + params_bytes);
-  submit(stream, [=] { run_grid(name, grid, block, shared_bytes, call, own->data(), own->size()); });
+  submit(stream,
+         [=] { run_grid(name, grid, block, shared_bytes, cooperative, call, own->data(), own->size()); });
 }
 
 }  // namespace atrous::emu
