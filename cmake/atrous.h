@@ -36,6 +36,7 @@
 #include "atrous/layers/poly_lr.h"
 #include "atrous/layers/sequential.h"
 #include "atrous/layers/sgd.h"
+#include "atrous/models/dense_crf.h"
 #include "atrous/models/metrics.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/segment.h"

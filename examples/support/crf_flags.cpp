@@ -1,0 +1,72 @@
+#include "examples/support/crf_flags.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <sstream>
+
+#include "atrous/core/error.h"
+
+namespace atrous::examples {
+namespace {
+
+// `count` finite numbers; all but the first, which is a weight, must be positive.
+std::vector<double> numbers(const std::string& flag, const std::string& text, std::size_t count,
+                            const char* form) {
+  std::vector<double> values;
+  std::istringstream parts(text);
+  for (std::string part; std::getline(parts, part, ',');) {
+    char* end = nullptr;
+    values.push_back(std::strtod(part.c_str(), &end));
+    if (part.empty() || *end || !std::isfinite(values.back()) || (values.size() > 1 && values.back() <= 0))
+      throw UsageError(flag + ": \"" + part + "\" is not a positive number");
+  }
+  if (values.size() != count) throw UsageError(flag + ": \"" + text + "\" is not " + form);
+  return values;
+}
+
+}  // namespace
+
+models::CrfParameters parse_crf(const std::string& name) {
+  try {
+    return models::crf_preset(name);
+  } catch (const ValueError& error) {
+    throw UsageError(std::string("--crf: ") + error.what());
+  }
+}
+
+void CrfFlags::add_to(CLI::App& app) {
+  app.add_option("--crf", preset,
+                 "Preset: v1, v2, demo, crf_rnn, each also with :caffe; the flags below depart from it "
+                 "(default: demo with 10 iterations)");
+  app.add_option("--iterations", iterations, "Iterations of mean field")->check(CLI::Range(0, 100000));
+  app.add_option("--gaussian", gaussian, "WEIGHT,SIGMA of the smoothness term; sigma in pixels");
+  app.add_option("--bilateral", bilateral,
+                 "WEIGHT,SIGMA_XY,SIGMA_RGB of the appearance term; sigmas in pixels and in 0..255");
+  app.add_option("--normalization", normalization, "symmetric, after, before, mean or none")
+      ->check(CLI::IsMember({"symmetric", "after", "before", "mean", "none"}));
+  app.add_option("--method", method, "lattice, exact (all pairs of pixels), separable or automatic")
+      ->check(CLI::IsMember({"lattice", "exact", "separable", "automatic"}));
+}
+
+models::CrfParameters CrfFlags::parameters() const {
+  models::CrfParameters p = parse_crf(preset.empty() ? "demo" : preset);
+  if (preset.empty()) p.iterations = 10;
+  if (iterations >= 0) p.iterations = iterations;
+  if (!gaussian.empty()) {
+    const auto v = numbers("--gaussian", gaussian, 2, "WEIGHT,SIGMA");
+    p.gaussian_weight = v[0], p.gaussian_sigma = v[1];
+  }
+  if (!bilateral.empty()) {
+    const auto v = numbers("--bilateral", bilateral, 3, "WEIGHT,SIGMA_XY,SIGMA_RGB");
+    p.bilateral_weight = v[0], p.bilateral_sigma_xy = v[1], p.bilateral_sigma_rgb = v[2];
+  }
+  for (const Normalization n : {Normalization::none, Normalization::mean, Normalization::before,
+                                Normalization::after, Normalization::symmetric})
+    if (normalization == normalization_name(n)) p.normalization = n;
+  for (const FilterMethod m :
+       {FilterMethod::lattice, FilterMethod::exact, FilterMethod::separable, FilterMethod::automatic})
+    if (method == filter_method_name(m)) p.method = m;
+  return p;
+}
+
+}  // namespace atrous::examples

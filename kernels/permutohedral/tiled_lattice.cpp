@@ -1,0 +1,347 @@
+#include "atrous/kernels/permutohedral/tiled_lattice.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "atrous/core/parallel.h"
+#include "atrous/kernels/permutohedral/lattice_point.h"
+#include "atrous/kernels/permutohedral/tiled_lattice_simd.h"
+
+namespace atrous::kernels::tiled {
+namespace {
+
+constexpr std::int64_t kTileWidth = 64, kTilePoints = 2048;
+constexpr std::int64_t kTileSlots = 1 << 15;  // more than twice the splats of a tile
+static_assert(kTileSlots >= 2 * kTilePoints * (simd::kMostPlacedFeatures + 1));
+constexpr std::uint64_t kNoKey = ~std::uint64_t(0);  // keys have 63 bits
+static_assert(kMostUpdateClasses == simd::kMostFusedClasses && kMostUpdateTerms == simd::kMostFusedTerms);
+constexpr std::int64_t kParts = 64;  // of the table of all vertices
+
+struct Tile {
+  std::int64_t top, bottom, left, right;
+  std::int64_t first_splat;  // splats of the tiles before
+};
+
+Tile tile_of(const Tiling& t, const LatticeDims& d, std::int64_t i) {
+  const std::int64_t image_rows = t.points / t.row;
+  Tile tile;
+  tile.top = i / t.columns * t.height;
+  tile.bottom = std::min(image_rows, tile.top + t.height);
+  tile.left = i % t.columns * t.width;
+  tile.right = std::min(t.row, tile.left + t.width);
+  tile.first_splat = (tile.top * t.row + tile.left * (tile.bottom - tile.top)) * d.corners();
+  return tile;
+}
+
+// run(first point, points) for the rows of a tile.
+template <class Run>
+void for_each_run(const Tiling& t, const Tile& tile, const Run& run) {
+  for (std::int64_t y = tile.top; y < tile.bottom; ++y) run(y * t.row + tile.left, tile.right - tile.left);
+}
+
+simd::LatticeRun run_of(const Lattice& l, std::int64_t first, std::int64_t points, std::int64_t classes) {
+  const std::int64_t corners = l.dims.corners();
+  return {
+      points, corners, classes, stride_of(classes), l.local + first * corners, l.weight + first * corners};
+}
+
+std::int64_t row_grain(std::int64_t stride) { return 1 + (1 << 13) / stride; }
+
+// Finds a key, or the empty slot where it belongs, among the slots of its part; -1 if neither is there.
+class VertexTable {
+ public:
+  VertexTable(Span<const std::uint64_t> keys, Span<const std::int32_t> slots, std::int64_t parts)
+      : keys_(keys), slots_(slots), part_size_(slots.size() / parts) {}
+  std::int64_t part_of(std::uint64_t hash) const {
+    return std::int64_t(hash >> 40) % (slots_.size() / part_size_);
+  }
+  std::int64_t find(std::uint64_t key, std::uint64_t hash) const {
+    const std::int64_t begin = part_of(hash) * part_size_, mask = part_size_ - 1;
+    std::int64_t at = std::int64_t(hash) & mask;
+    for (std::int64_t tries = 0; tries < part_size_; ++tries, at = (at + 1) & mask) {
+      const std::int32_t found = slots_[begin + at];
+      if (found < 0 || keys_[found] == key) return begin + at;
+    }
+    return -1;
+  }
+
+ private:
+  Span<const std::uint64_t> keys_;
+  Span<const std::int32_t> slots_;
+  std::int64_t part_size_;
+};
+
+}  // namespace
+
+Tiling::Tiling(const LatticeDims& dims) : points(dims.points), row(dims.row > 0 ? dims.row : dims.points) {
+  width = dims.row > 0 ? kTileWidth : kTilePoints;
+  height = kTilePoints / width;
+  columns = row > 0 ? (row + width - 1) / width : 0;
+  rows = row > 0 ? (points / row + height - 1) / height : 0;
+}
+
+bool takes(const LatticeDims& dims, const LatticeKeys& keys) {
+  return dims.features <= simd::kMostPlacedFeatures && keys.words == 1;
+}
+
+std::int64_t number_locals(const LatticeDims& dims, const LatticeKeys& keys, Span<const float> features,
+                           Span<std::uint16_t> local, Span<float> weight, Span<std::int32_t> tile_begin,
+                           Span<std::uint64_t> keys_found) {
+  const Tiling tiling(dims);
+  const std::int64_t corners = dims.corners();
+  simd::LatticePlaceKeys place{};
+  place.features = keys.features;
+  for (int i = 0; i < keys.features; ++i) {
+    place.scale[i] = keys.scale[i];
+    place.low[i] = keys.low[i];
+    place.shift[i] = keys.shift[i];
+  }
+  parallel_for(tiling.tiles(), [&](std::int64_t begin, std::int64_t end) {
+    std::uint64_t slot_keys[kTileSlots];
+    std::uint16_t slot_locals[kTileSlots];
+    std::fill_n(slot_keys, kTileSlots, kNoKey);
+    std::uint64_t keys_of_run[kTileWidth * (simd::kMostPlacedFeatures + 1)];
+    for (std::int64_t t = begin; t < end; ++t) {
+      const Tile tile = tile_of(tiling, dims, t);
+      std::uint64_t* found = keys_found.data() + tile.first_splat;
+      std::int64_t count = 0;
+      std::uint64_t last_key[simd::kMostPlacedFeatures + 1];
+      std::uint16_t last_local[simd::kMostPlacedFeatures + 1] = {};
+      std::fill_n(last_key, corners, kNoKey);
+      for_each_run(tiling, tile, [&](std::int64_t first, std::int64_t points) {
+        for (std::int64_t part = 0; part < points; part += kTileWidth) {
+          const std::int64_t n = std::min(kTileWidth, points - part), at = first + part;
+          simd::lattice_place(place, n, features.data() + at * dims.features, keys_of_run,
+                              weight.data() + at * corners);
+          std::uint16_t* to = local.data() + at * corners;
+          for (std::int64_t i = 0; i < n; ++i)
+            for (std::int64_t r = 0; r < corners; ++r) {
+              const std::uint64_t key = keys_of_run[i * corners + r];
+              if (key != last_key[r]) {  // neighbouring pixels often share a simplex
+                std::uint64_t slot = lattice_hash(key) & (kTileSlots - 1);
+                while (slot_keys[slot] != key && slot_keys[slot] != kNoKey)
+                  slot = (slot + 1) & (kTileSlots - 1);
+                if (slot_keys[slot] == kNoKey) {
+                  slot_keys[slot] = key;
+                  slot_locals[slot] = std::uint16_t(count);
+                  found[count++] = key;
+                }
+                last_key[r] = key;
+                last_local[r] = slot_locals[slot];
+              }
+              to[i * corners + r] = last_local[r];
+            }
+        }
+      });
+      tile_begin[t + 1] = std::int32_t(count);
+      // Clean up after the tile: the slots of its keys and what they displaced.
+      if (4 * count > kTileSlots)
+        std::fill_n(slot_keys, kTileSlots, kNoKey);
+      else
+        for (std::int64_t i = 0; i < count; ++i)
+          for (std::uint64_t slot = lattice_hash(found[i]) & (kTileSlots - 1); slot_keys[slot] != kNoKey;
+               slot = (slot + 1) & (kTileSlots - 1))
+            slot_keys[slot] = kNoKey;
+    }
+  });
+  tile_begin[0] = 0;
+  for (std::int64_t t = 0; t < tiling.tiles(); ++t) tile_begin[t + 1] += tile_begin[t];
+  return tile_begin[tiling.tiles()];
+}
+
+std::int64_t table_size(std::int64_t locals) {
+  std::int64_t size = 64;
+  while (size < 2 * locals) size *= 2;
+  return size;
+}
+
+Numbered number_vertices(const LatticeDims& dims, Span<const std::int32_t> tile_begin,
+                         Span<const std::uint64_t> keys_found, Span<std::uint64_t> local_keys,
+                         Span<std::int32_t> slots, Span<std::int32_t> global, Span<std::int32_t> first) {
+  const Tiling tiling(dims);
+  const std::int64_t locals = tile_begin[tiling.tiles()];
+  for (std::int64_t t = 0; t < tiling.tiles(); ++t)
+    std::copy_n(keys_found.data() + tile_of(tiling, dims, t).first_splat, tile_begin[t + 1] - tile_begin[t],
+                local_keys.data() + tile_begin[t]);
+  // Each part of the table belongs to one thread, which takes the keys of that part in their order: global[l]
+  // first becomes the first local with the same key. A part that overflows (it is half full on average) makes
+  // all of them one part.
+  std::int64_t parts = slots.size() >= (1 << 16) ? kParts : 1;
+  for (;; parts = 1) {
+    const VertexTable table(local_keys, slots, parts);
+    std::fill(slots.begin(), slots.end(), -1);
+    std::atomic<bool> overflow = false;
+    parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
+      for (std::int64_t l = 0; l < locals; ++l) {
+        const std::uint64_t hash = lattice_hash(local_keys[l]);
+        const std::int64_t part = table.part_of(hash);
+        if (part < begin || part >= end) continue;
+        const std::int64_t slot = table.find(local_keys[l], hash);
+        if (slot < 0) {
+          overflow = true;
+          return;
+        }
+        if (slots[slot] < 0) slots[slot] = std::int32_t(l);
+        global[l] = slots[slot];
+      }
+    });
+    if (!overflow) break;
+  }
+  std::int64_t vertices = 0;
+  for (std::int64_t l = 0; l < locals; ++l) {
+    if (global[l] == l) {
+      first[vertices] = std::int32_t(l);
+      global[l] = std::int32_t(vertices++);
+    } else {
+      global[l] = global[global[l]];
+    }
+  }
+  return {vertices, parts};
+}
+
+void link(const LatticeDims& dims, const LatticeKeys& keys, const Numbered& numbered,
+          Span<const std::uint64_t> local_keys, Span<const std::int32_t> slots,
+          Span<const std::int32_t> global, Span<const std::int32_t> first, Span<std::int32_t> begin,
+          Span<std::int32_t> locals, Span<std::int32_t> neighbours) {
+  const std::int64_t vertices = numbered.vertices;
+  std::fill(begin.begin(), begin.end(), 0);
+  for (const std::int32_t u : global) ++begin[u + 1];
+  for (std::int64_t u = 0; u < vertices; ++u) begin[u + 1] += begin[u];
+  for (std::int64_t l = global.size() - 1; l >= 0; --l) locals[--begin[global[l] + 1]] = std::int32_t(l);
+  for (std::int64_t u = 0; u < vertices; ++u) begin[u] = begin[u + 1];
+  begin[vertices] = std::int32_t(global.size());
+
+  std::fill(neighbours.begin(), neighbours.end(), std::int32_t(vertices));
+  const VertexTable table(local_keys, slots, numbered.parts);
+  parallel_for(vertices, 1 << 10, [&](std::int64_t from, std::int64_t to) {
+    for (std::int64_t u = from; u < to; ++u) {
+      const std::uint64_t key = local_keys[first[u]];
+      const int r = lattice_remainder(keys, key);
+      for (int axis = 0; axis <= int(dims.features); ++axis) {
+        const std::uint64_t wanted = key + lattice_step(keys, axis, r, 0);
+        const std::int64_t slot = table.find(wanted, lattice_hash(wanted));
+        if (slot < 0 || slots[slot] < 0) continue;
+        const std::int32_t next = global[slots[slot]];
+        std::int32_t* plus = neighbours.data() + 2 * axis * vertices;
+        plus[u] = next;
+        plus[vertices + next] = std::int32_t(u);  // no other vertex has `next` there
+      }
+    }
+  });
+}
+
+void splat(const Lattice& lattice, std::int64_t classes, const float* pre, const float* values,
+           float* partial) {
+  const Tiling tiling(lattice.dims);
+  const std::int64_t stride = stride_of(classes);
+  parallel_for(tiling.tiles(), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t) {
+      float* rows = partial + lattice.tile_begin[t] * stride;
+      std::fill(rows, partial + lattice.tile_begin[t + 1] * stride, 0.0f);
+      for_each_run(tiling, tile_of(tiling, lattice.dims, t), [&](std::int64_t first, std::int64_t points) {
+        simd::lattice_splat_run(run_of(lattice, first, points, classes), pre ? pre + first : nullptr,
+                                values + first * classes, rows);
+      });
+    }
+  });
+}
+
+void merge(const Lattice& lattice, std::int64_t classes, const float* partial, float* table) {
+  const std::int64_t stride = stride_of(classes);
+  parallel_for(lattice.vertices, row_grain(stride), [&](std::int64_t begin, std::int64_t end) {
+    simd::lattice_merge_rows(begin, end, stride, lattice.begin, lattice.locals, partial, table);
+  });
+  std::fill_n(table + lattice.vertices * stride, stride, 0.0f);
+}
+
+void blur(const Lattice& lattice, std::int64_t classes, bool reversed, float* table, float* other) {
+  const std::int64_t stride = stride_of(classes), m = lattice.vertices, d = lattice.dims.features;
+  std::fill_n(other + m * stride, stride, 0.0f);
+  for (std::int64_t step = 0; step <= d; ++step) {
+    const std::int32_t* plus = lattice.neighbours + 2 * (reversed ? d - step : step) * m;
+    parallel_for(m, row_grain(stride), [&](std::int64_t begin, std::int64_t end) {
+      simd::lattice_blur_rows(begin, end, stride, plus, plus + m, table, other);
+    });
+    std::swap(table, other);
+  }
+}
+
+void scale_rows(const Lattice& lattice, std::int64_t classes, const float* factors, float* table) {
+  const std::int64_t stride = stride_of(classes);
+  parallel_for(lattice.vertices, row_grain(stride), [&](std::int64_t begin, std::int64_t end) {
+    simd::lattice_scale_rows(begin, end, stride, factors, table);
+  });
+}
+
+void mix_rows(const Lattice& lattice, std::int64_t classes, const float* columns, float* table) {
+  const std::int64_t stride = stride_of(classes);
+  parallel_for(lattice.vertices, 1 + row_grain(stride) / classes, [&](std::int64_t begin, std::int64_t end) {
+    simd::lattice_mix_rows(begin, end, stride, classes, columns, table);
+  });
+}
+
+void slice(const Lattice& lattice, std::int64_t classes, double scale, const float* post, const float* table,
+           float* out) {
+  const Tiling tiling(lattice.dims);
+  parallel_for(tiling.tiles(), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t t = begin; t < end; ++t)
+      for_each_run(tiling, tile_of(tiling, lattice.dims, t), [&](std::int64_t first, std::int64_t points) {
+        simd::lattice_slice_run(run_of(lattice, first, points, classes),
+                                lattice.global + lattice.tile_begin[t], table, float(scale),
+                                post ? post + first : nullptr, out + first * classes);
+      });
+  });
+}
+
+void vertices_of_splats(const Lattice& lattice, Span<std::int32_t> vertex) {
+  const Tiling tiling(lattice.dims);
+  const std::int64_t corners = lattice.dims.corners();
+  for (std::int64_t t = 0; t < tiling.tiles(); ++t)
+    for_each_run(tiling, tile_of(tiling, lattice.dims, t), [&](std::int64_t first, std::int64_t points) {
+      for (std::int64_t s = first * corners; s < (first + points) * corners; ++s)
+        vertex[s] = lattice.global[lattice.tile_begin[t] + lattice.local[s]];
+    });
+}
+
+float update(Span<const Term> terms, std::int64_t classes, const float* logits, float relax, const float* old,
+             float* q, Span<float> change_of_tile) {
+  const std::int64_t stride = stride_of(classes);
+  const LatticeDims dims = terms[0].lattice.dims;
+  const Tiling tiling(dims);
+  parallel_for(tiling.tiles(), [&](std::int64_t begin, std::int64_t end) {
+    simd::FusedTerm fused[simd::kMostFusedTerms];
+    for (std::int64_t t = begin; t < end; ++t) {
+      for (const Term& term : terms)
+        if (term.partial)
+          std::fill(term.partial + term.lattice.tile_begin[t] * stride,
+                    term.partial + term.lattice.tile_begin[t + 1] * stride, 0.0f);
+      float change = 0;
+      for_each_run(tiling, tile_of(tiling, dims, t), [&](std::int64_t first, std::int64_t points) {
+        for (std::int64_t m = 0; m < terms.size(); ++m) {
+          const Term& term = terms[m];
+          const Lattice& l = term.lattice;
+          const std::int64_t corners = l.dims.corners();
+          fused[m] = {corners,
+                      l.local + first * corners,
+                      l.weight + first * corners,
+                      term.pre ? term.pre + first : nullptr,
+                      term.post ? term.post + first : nullptr,
+                      term.scale,
+                      l.global + l.tile_begin[t],
+                      term.table,
+                      term.partial ? term.partial + l.tile_begin[t] * stride : nullptr};
+        }
+        const float of_run = simd::lattice_update_run(
+            fused, int(terms.size()), points, classes, stride, logits + first * classes, relax,
+            old ? old + first * classes : nullptr, q ? q + first * classes : nullptr);
+        change = of_run <= change ? change : of_run;
+      });
+      change_of_tile[t] = change;
+    }
+  });
+  float change = 0;
+  for (const float of_tile : change_of_tile.part(0, tiling.tiles())) change = std::max(change, of_tile);
+  return change;
+}
+
+}  // namespace atrous::kernels::tiled
