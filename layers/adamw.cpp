@@ -24,6 +24,7 @@ NamedState AdamW::state() const {
     all.emplace_back("adamw.m." + slots()[i].name, m_[i]);
     all.emplace_back("adamw.v." + slots()[i].name, v_[i]);
   }
+  append_masters(all);
   return all;
 }
 
@@ -38,7 +39,7 @@ void AdamW::update(std::size_t i, const Slot& slot, const Tensor& gradient) {
                             .weight_decay = slot.settings.weight_decay,
                             .step = step_.span<std::int64_t>()[0]},
                            gradient.span<T>(), m_[i].span<Accumulator<T>>(), v_[i].span<Accumulator<T>>(),
-                           w.mutable_value().span<T>());
+                           master<Accumulator<T>>(i), w.mutable_value().span<T>());
   });
 }
 

@@ -17,7 +17,8 @@ struct AdamWOptions {
 ///   m <- beta1 m + (1 - beta1) g;   v <- beta2 v + (1 - beta2) g^2
 ///   w <- w - lr (weight_decay w + (m / (1 - beta1^t)) / (sqrt(v / (1 - beta2^t)) + epsilon))
 ///
-/// State: "adamw.m.<parameter>", "adamw.v.<parameter>" and "adamw.step" (i64 [1]).
+/// State: "adamw.m.<parameter>", "adamw.v.<parameter>" and "adamw.step" (i64 [1]); of a bf16 parameter
+/// "master.<parameter>" too, as in Sgd.
 /// Source: Loshchilov and Hutter, "Decoupled weight decay regularization", ICLR 2019.
 class AdamW : public Optimizer {
  public:

@@ -46,7 +46,17 @@ ParameterRule decay_conv_weights(double weight_decay) {
 
 Optimizer::Optimizer(const std::vector<Parameter>& parameters, double lr, const ParameterRule& rule) {
   set_lr(lr);
-  for (const Parameter& p : parameters) slots_.push_back({p.name, p.variable, rule(p)});
+  for (const Parameter& p : parameters) {
+    const Tensor& weight = p.variable.value();
+    const Dtype wide = accumulator_dtype(weight.dtype());
+    slots_.push_back({p.name, p.variable, rule(p)});
+    masters_.push_back(wide == weight.dtype() ? Tensor() : weight.to(wide));
+  }
+}
+
+void Optimizer::append_masters(NamedState& state) const {
+  for (std::size_t i = 0; i < slots_.size(); ++i)
+    if (masters_[i].defined()) state.emplace_back("master." + slots_[i].name, masters_[i]);
 }
 
 void Optimizer::set_lr(double lr) {

@@ -67,9 +67,18 @@ class Optimizer {
   virtual void begin_step() {}
   virtual void update(std::size_t i, const Slot& slot, const Tensor& gradient) = 0;
   const std::vector<Slot>& slots() const { return slots_; }
+  /// The master of slot i's weight in Accumulator<T> (kernels/optimizer says what for); empty unless that is
+  /// wider than the weight.
+  template <class A>
+  Span<A> master(std::size_t i) {
+    return masters_[i].defined() ? masters_[i].template span<A>() : Span<A>();
+  }
+  /// Adds "master.<parameter>" for every weight that has one.
+  void append_masters(NamedState& state) const;
 
  private:
   std::vector<Slot> slots_;
+  std::vector<Tensor> masters_;  // one for each slot
   double lr_;
 };
 

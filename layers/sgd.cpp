@@ -18,6 +18,7 @@ NamedState Sgd::state() const {
   NamedState all;
   for (std::size_t i = 0; i < slots().size(); ++i)
     all.emplace_back("momentum." + slots()[i].name, momentum_[i]);
+  append_masters(all);
   return all;
 }
 
@@ -29,7 +30,7 @@ void Sgd::update(std::size_t i, const Slot& slot, const Tensor& gradient) {
                           .momentum = options_.momentum,
                           .weight_decay = slot.settings.weight_decay,
                           .nesterov = options_.nesterov},
-                         gradient.span<T>(), momentum_[i].span<Accumulator<T>>(),
+                         gradient.span<T>(), momentum_[i].span<Accumulator<T>>(), master<Accumulator<T>>(i),
                          w.mutable_value().span<T>());
   });
 }

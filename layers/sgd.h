@@ -17,7 +17,8 @@ struct SgdOptions {
 ///   w <- w - lr * v              (nesterov: w - lr * (g + momentum * v))
 ///
 /// The buffer v does not hold the learning rate (TensorFlow's and PyTorch's form; Caffe's does). State:
-/// "momentum.<parameter>", zero at first.
+/// "momentum.<parameter>", zero at first; of a bf16 parameter "master.<parameter>" too, the weight in f32,
+/// which takes the steps: they would be lost in 8 bits.
 class Sgd : public Optimizer {
  public:
   Sgd(const std::vector<Parameter>& parameters, const SgdOptions& options)

@@ -11,6 +11,22 @@
 
 namespace atrous::kernels {
 
+/// A weight and its master, if it has one.
+template <class T>
+struct MasteredWeight {
+  using A = Accumulator<T>;
+  Span<A> master;
+  Span<T> weight;
+  ATROUS_HD A read(std::int64_t i) const {
+    const A stored = A(weight[i]);
+    return !master.empty() && A(T(master[i])) == stored ? master[i] : stored;
+  }
+  ATROUS_HD void write(std::int64_t i, A value) const {
+    if (!master.empty()) master[i] = value;
+    weight[i] = T(value);
+  }
+};
+
 template <class T>
 struct SgdStep {
   using A = Accumulator<T>;
@@ -18,20 +34,20 @@ struct SgdStep {
   bool nesterov;
   Span<const T> gradient;
   Span<A> velocity;
-  Span<T> weight;
-  SgdStep(const SgdRule& r, Span<const T> g, Span<A> v, Span<T> w)
+  MasteredWeight<T> weight;
+  SgdStep(const SgdRule& r, Span<const T> g, Span<A> v, Span<A> master, Span<T> w)
       : learning_rate(A(r.learning_rate)),
         momentum(A(r.momentum)),
         weight_decay(A(r.weight_decay)),
         nesterov(r.nesterov),
         gradient(g),
         velocity(v),
-        weight(w) {}
+        weight{master, w} {}
   ATROUS_HD void operator()(std::int64_t i) const {
-    const A w = A(weight[i]), g = A(gradient[i]) + weight_decay * w;
+    const A w = weight.read(i), g = A(gradient[i]) + weight_decay * w;
     A v = g;
     if (!velocity.empty()) v = velocity[i] = momentum * velocity[i] + g;
-    weight[i] = T(w - learning_rate * (nesterov ? g + momentum * v : v));
+    weight.write(i, w - learning_rate * (nesterov ? g + momentum * v : v));
   }
 };
 
@@ -56,12 +72,12 @@ struct AdamwStep {
   AdamwFactors<A> f;
   Span<const T> gradient;
   Span<A> mean, square;
-  Span<T> weight;
+  MasteredWeight<T> weight;
   ATROUS_HD void operator()(std::int64_t i) const {
     const A g = A(gradient[i]);
     const A m = mean[i] = f.beta1 * mean[i] + f.rest1 * g;
     const A s = square[i] = f.beta2 * square[i] + f.rest2 * (g * g);
-    weight[i] = T(f.shrink * A(weight[i]) - f.rate * m / (f.root * std::sqrt(s) + f.epsilon));
+    weight.write(i, f.shrink * weight.read(i) - f.rate * m / (f.root * std::sqrt(s) + f.epsilon));
   }
 };
 

@@ -9,16 +9,16 @@ namespace atrous::kernels::cuda {
 
 template <class T>
 void sgd_step(Stream stream, const SgdRule& rule, Span<const T> gradient, Span<Accumulator<T>> velocity,
-              Span<T> weight) {
-  for_each(stream, weight.size(), SgdStep<T>(rule, gradient, velocity, weight));
+              Span<Accumulator<T>> master, Span<T> weight) {
+  for_each(stream, weight.size(), SgdStep<T>(rule, gradient, velocity, master, weight));
 }
 ATROUS_INSTANTIATE(sgd_step);
 
 template <class T>
 void adamw_step(Stream stream, const AdamwRule& rule, Span<const T> gradient, Span<Accumulator<T>> mean,
-                Span<Accumulator<T>> square, Span<T> weight) {
+                Span<Accumulator<T>> square, Span<Accumulator<T>> master, Span<T> weight) {
   for_each(stream, weight.size(),
-           AdamwStep<T>{AdamwFactors<Accumulator<T>>(rule), gradient, mean, square, weight});
+           AdamwStep<T>{AdamwFactors<Accumulator<T>>(rule), gradient, mean, square, {master, weight}});
 }
 ATROUS_INSTANTIATE(adamw_step);
 

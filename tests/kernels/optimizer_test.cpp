@@ -42,11 +42,11 @@ void compare_with_reference(double tolerance) {
       if (c.op == "sgd") {
         const SgdRule rule{rate, c.number("momentum"), c.number("weight_decay"), c.flag("nesterov")};
         if (rule.momentum == 0) first.clear();
-        kernels::sgd_step<T>(kStream, rule, gradient, first, weight);
+        kernels::sgd_step<T>(kStream, rule, gradient, first, {}, weight);
       } else {
         const AdamwRule rule{
             rate, c.number("beta1"), c.number("beta2"), c.number("epsilon"), c.number("weight_decay"), step};
-        kernels::adamw_step<T>(kStream, rule, gradient, first, second, weight);
+        kernels::adamw_step<T>(kStream, rule, gradient, first, second, {}, weight);
       }
       CHECK(worst_gap(weight, c.further.at("weight " + std::to_string(step)).values) <= tolerance);
     }
@@ -72,9 +72,9 @@ TEST_CASE("optimizer: float steps do not depend on the number of threads", "[ker
     std::vector<float> mean(weight.size(), 0.2f), square(weight.size(), 0.3f);
     const std::vector<float> gradient = formula<float>(n, 2, 1);
     kernels::sgd_step<float>(kStream, {.learning_rate = 0.1, .momentum = 0.9, .weight_decay = 1e-4}, gradient,
-                             velocity, weight);
+                             velocity, {}, weight);
     kernels::adamw_step<float>(kStream, {.learning_rate = 0.1, .weight_decay = 0.1, .step = 3}, gradient,
-                               mean, square, weight);
+                               mean, square, {}, weight);
     set_threads(before);
     weight.insert(weight.end(), velocity.begin(), velocity.end());
     weight.insert(weight.end(), square.begin(), square.end());
@@ -85,11 +85,23 @@ TEST_CASE("optimizer: float steps do not depend on the number of threads", "[ker
   CHECK(one == run(3));
 }
 
+TEST_CASE("optimizer: a bf16 weight is its master rounded, and the master begins anew where it is not",
+          "[kernels][optimizer]") {
+  const std::vector<bf16> gradient(3, bf16(1.0f));
+  std::vector<bf16> weight = {bf16(1.0f), bf16(1.0f), bf16(2.0f)};
+  std::vector<float> master = {1.0f, 0.999f, 1.0f}, velocity(3, 0.0f);  // 0.999 is rounded to 1; 1 is not 2
+  kernels::sgd_step<bf16>(kStream, {.learning_rate = 0.0005}, gradient, velocity, master, weight);
+  CHECK(master[0] == 0.9995f);
+  CHECK(master[1] == 0.999f - 0.0005f);
+  CHECK(master[2] == 1.9995f);
+  for (std::size_t i = 0; i < 3; ++i) CHECK(float(weight[i]) == float(bf16(master[i])));
+}
+
 TEST_CASE("optimizer: AdamW's first step moves by the learning rate against the gradient",
           "[kernels][optimizer]") {
   const std::vector<double> gradient = {1e-3, -5, 0};
   std::vector<double> weight = {1, 1, 1}, mean(3, 0), square(3, 0);
-  kernels::adamw_step<double>(kStream, {.learning_rate = 0.01, .epsilon = 1e-12}, gradient, mean, square,
+  kernels::adamw_step<double>(kStream, {.learning_rate = 0.01, .epsilon = 1e-12}, gradient, mean, square, {},
                               weight);
   CHECK(std::abs(weight[0] - 0.99) < 1e-9);
   CHECK(std::abs(weight[1] - 1.01) < 1e-9);
