@@ -4,66 +4,108 @@
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
 #include "atrous/kernels/batch_norm/batch_norm.h"
-#include "atrous/kernels/depthwise_conv2d/depthwise_conv2d.h"
+#include "atrous/kernels/separable_conv2d/separable_conv2d.h"
 
 namespace atrous::layers {
 namespace {
 
-// The convolution with the batch norm folded into weight and bias, and the activation at its end.
+// A convolution's weight with the batch norm behind it folded in, and the bias that this makes.
 //
 // The last axis of a dense weight is the output channel; a depthwise one has it in its last two axes: c * M +
 // m. Either way the output channel of element i is i modulo the number of output channels.
-Tensor folded_forward(const Tensor& x, const Tensor& weight, const BatchNorm& bn, const Conv2dSettings& conv,
-                      Activation activation) {
-  const Shape out = conv.output_shape(x.shape(), "conv_bn");
+struct Folded {
+  Tensor weight, bias;
+
+  template <class T>
+  kernels::Conv2dEpilogue<T> epilogue(Activation activation) const {
+    return {.bias = bias.span<T>(), .activation = activation};
+  }
+};
+
+Folded fold(const ConvBn& layer, const Tensor& x) {
+  const Tensor& weight = layer.weight().value();
+  const BatchNorm& bn = layer.bn();
   ATROUS_CHECK(DtypeError, x.dtype() == weight.dtype(), "conv_bn", "x is ", x.dtype(), ", the weight ",
                weight.dtype());
-  Tensor y = Tensor::empty(out, x.dtype(), x.device());
-  Tensor folded_weight = Tensor::empty(weight.shape(), x.dtype(), x.device());
-  Tensor folded_bias = Tensor::empty({out[3]}, x.dtype(), x.device());
+  const std::int64_t channels = layer.settings().out_channels;
+  Folded folded{Tensor::empty(weight.shape(), x.dtype(), x.device()),
+                Tensor::empty({channels}, x.dtype(), x.device())};
   visit_float(x.dtype(), [&]<class T>() {
-    const Stream stream = x.stream();
-    kernels::batch_norm_fold<T>(stream, out[3], bn.gamma().value().span<T>(), bn.beta().value().span<T>(),
-                                bn.running_mean().span<Accumulator<T>>(),
+    kernels::batch_norm_fold<T>(x.stream(), channels, bn.gamma().value().span<T>(),
+                                bn.beta().value().span<T>(), bn.running_mean().span<Accumulator<T>>(),
                                 bn.running_var().span<Accumulator<T>>(), bn.constants().epsilon,
-                                weight.span<T>(), Span<const T>(), folded_weight.span<T>(),
-                                folded_bias.span<T>());
-    const kernels::Conv2dEpilogue<T> epilogue{.bias = folded_bias.span<T>(), .activation = activation};
+                                weight.span<T>(), Span<const T>(), folded.weight.span<T>(),
+                                folded.bias.span<T>());
+  });
+  return folded;
+}
+
+kernels::Conv2dDims dense_dims(const Conv2dSettings& conv, const Shape& x, const Shape& out) {
+  return {.batch = out[0],
+          .in_h = x[1],
+          .in_w = x[2],
+          .in_channels = x[3],
+          .out_h = out[1],
+          .out_w = out[2],
+          .out_channels = out[3],
+          .window_h = conv.taps.h,
+          .window_w = conv.taps.w,
+          .stride = conv.stride,
+          .padding = conv.resolved_padding(),
+          .rate = conv.rate};
+}
+
+kernels::DepthwiseConv2dDims depthwise_dims(const Conv2dSettings& conv, const Shape& x, const Shape& out) {
+  return {.batch = out[0],
+          .in_h = x[1],
+          .in_w = x[2],
+          .channels = x[3],
+          .multiplier = out[3] / x[3],
+          .out_h = out[1],
+          .out_w = out[2],
+          .window_h = conv.taps.h,
+          .window_w = conv.taps.w,
+          .stride = conv.stride,
+          .padding = conv.resolved_padding(),
+          .rate = conv.rate};
+}
+
+// The convolution with the batch norm folded in, and an activation at its end.
+Tensor folded_forward(const Tensor& x, const ConvBn& layer, Activation activation) {
+  const Conv2dSettings& conv = layer.settings();
+  const Shape out = conv.output_shape(x.shape(), "conv_bn");
+  const Folded folded = fold(layer, x);
+  Tensor y = Tensor::empty(out, x.dtype(), x.device());
+  visit_float(x.dtype(), [&]<class T>() {
     const auto run = [&](const auto& forward, std::int64_t scratch_size, const auto& dims) {
       Tensor scratch = Tensor::empty({scratch_size}, x.dtype(), x.device());
-      forward(stream, dims, x.span<T>(), Span<const T>(folded_weight.span<T>()), epilogue, scratch.span<T>(),
-              y.span<T>());
+      forward(x.stream(), dims, x.span<T>(), folded.weight.span<T>(), folded.epilogue<T>(activation),
+              scratch.span<T>(), y.span<T>());
     };
     if (conv.depthwise) {
-      const kernels::DepthwiseConv2dDims dims{.batch = out[0],
-                                              .in_h = x.dim(1),
-                                              .in_w = x.dim(2),
-                                              .channels = x.dim(3),
-                                              .multiplier = weight.dim(3),
-                                              .out_h = out[1],
-                                              .out_w = out[2],
-                                              .window_h = conv.taps.h,
-                                              .window_w = conv.taps.w,
-                                              .stride = conv.stride,
-                                              .padding = conv.resolved_padding(),
-                                              .rate = conv.rate};
+      const kernels::DepthwiseConv2dDims dims = depthwise_dims(conv, x.shape(), out);
       run(kernels::depthwise_conv2d_forward<T>, kernels::depthwise_conv2d_forward_workspace_size<T>(dims),
           dims);
     } else {
-      const kernels::Conv2dDims dims{.batch = out[0],
-                                     .in_h = x.dim(1),
-                                     .in_w = x.dim(2),
-                                     .in_channels = x.dim(3),
-                                     .out_h = out[1],
-                                     .out_w = out[2],
-                                     .out_channels = out[3],
-                                     .window_h = conv.taps.h,
-                                     .window_w = conv.taps.w,
-                                     .stride = conv.stride,
-                                     .padding = conv.resolved_padding(),
-                                     .rate = conv.rate};
+      const kernels::Conv2dDims dims = dense_dims(conv, x.shape(), out);
       run(kernels::conv2d_forward<T>, kernels::conv2d_forward_workspace_size<T>(dims, x.device()), dims);
     }
+  });
+  return y;
+}
+
+// Both halves folded, through one kernel; `activation` at the end.
+Tensor folded_separable_forward(const Tensor& x, const kernels::SeparableConv2dDims& dims,
+                                const ConvBn& depthwise, const ConvBn& pointwise, Activation activation) {
+  const Folded first = fold(depthwise, x), second = fold(pointwise, x);
+  const kernels::DepthwiseConv2dDims& d = dims.depthwise;
+  Tensor y = Tensor::empty({d.batch, d.out_h, d.out_w, dims.out_channels}, x.dtype(), x.device());
+  visit_float(x.dtype(), [&]<class T>() {
+    Tensor scratch = Tensor::empty({kernels::separable_conv2d_forward_workspace_size<T>(dims, x.device())},
+                                   x.dtype(), x.device());
+    kernels::separable_conv2d_forward<T>(x.stream(), dims, x.span<T>(), first.weight.span<T>(),
+                                         first.epilogue<T>(depthwise.activation()), second.weight.span<T>(),
+                                         second.epilogue<T>(activation), scratch.span<T>(), y.span<T>());
   });
   return y;
 }
@@ -117,8 +159,7 @@ Variable ConvBn::forward(const Variable& x, const Variable& residual) {
   if (training() || grad_enabled())
     return bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual);
   const bool adds = residual.defined();
-  const Variable y(
-      folded_forward(x.value(), weight_.value(), bn_, conv_, adds ? Activation::none : activation_));
+  const Variable y(folded_forward(x.value(), *this, adds ? Activation::none : activation_));
   return adds ? activate(add(y, residual), activation_) : y;
 }
 
@@ -137,7 +178,25 @@ SeparableConvBn::SeparableConvBn(const Conv2dSettings& conv, Activation activati
   add_child("pointwise", pointwise_);
 }
 
-Variable SeparableConvBn::forward(const Variable& x) { return pointwise_.forward(depthwise_.forward(x)); }
+Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable& x,
+                           const Variable& residual) {
+  const Conv2dSettings &space = depthwise.settings(), &channels = pointwise.settings();
+  const bool one_by_one = channels.taps == PerAxis(1) && channels.stride == PerAxis(1) && !channels.depthwise;
+  if (space.depthwise && one_by_one && !depthwise.training() && !pointwise.training() && !grad_enabled()) {
+    const Shape between = space.output_shape(x.shape(), "conv_bn");
+    const kernels::SeparableConv2dDims dims{depthwise_dims(space, x.shape(), between), channels.out_channels};
+    if (kernels::separable_conv2d_pays(dims, x.dtype(), x.device())) {
+      const Activation last = pointwise.activation();
+      const bool adds = residual.defined();
+      const Variable y(
+          folded_separable_forward(x.value(), dims, depthwise, pointwise, adds ? Activation::none : last));
+      return adds ? activate(add(y, residual), last) : y;
+    }
+  }
+  return pointwise.forward(depthwise.forward(x), residual);
+}
+
+Variable SeparableConvBn::forward(const Variable& x) { return forward_separable(depthwise_, pointwise_, x); }
 
 Shape SeparableConvBn::trace(const Shape& x, const std::string& name, Summary& summary) const {
   return pointwise_.trace(depthwise_.trace(x, join_names(name, "depthwise"), summary),

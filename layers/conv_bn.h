@@ -30,6 +30,7 @@ class ConvBn : public Layer {
   const Conv2dSettings& settings() const { return conv_; }
   const Variable& weight() const { return weight_; }
   const BatchNorm& bn() const { return bn_; }
+  Activation activation() const { return activation_; }
 
  private:
   Conv2dSettings conv_;
@@ -37,6 +38,11 @@ class ConvBn : public Layer {
   Variable& weight_;
   BatchNorm bn_;
 };
+
+/// pointwise.forward(depthwise.forward(x), residual). In evaluation mode while nothing is recorded, and where
+/// that pays (kernels::separable_conv2d_pays), through one kernel that never stores what lies between.
+Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable& x,
+                           const Variable& residual = {});
 
 /// Depthwise convolution, batch norm, activation; then 1x1 convolution, batch norm, activation: the separable
 /// convolution of DeepLab v3+. Parameters under "depthwise" and "pointwise". The stride is the depthwise

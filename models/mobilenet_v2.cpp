@@ -48,7 +48,7 @@ InvertedResidual::InvertedResidual(const Settings& s, const layers::BatchNormCon
 
 Variable InvertedResidual::forward(const Variable& x) {
   const Variable wide = expand_ ? expand_->forward(x) : x;
-  return project_.forward(depthwise_.forward(wide), residual_ ? x : Variable());
+  return layers::forward_separable(depthwise_, project_, wide, residual_ ? x : Variable());
 }
 
 Shape InvertedResidual::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {

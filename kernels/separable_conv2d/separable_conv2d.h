@@ -14,6 +14,12 @@ struct SeparableConv2dDims {
   std::int64_t out_channels = 0;
 };
 
+/// Whether separable_conv2d_forward is to be preferred to the two kernels one after the other, by shape,
+/// dtype and device. On a CUDA device: bf16, whole vectors of 8 channels on both sides, and at most 256
+/// outputs (each 128 of them make the depthwise half anew). On the CPU it is the same two kernels, with a
+/// workspace for what lies between: no.
+bool separable_conv2d_pays(const SeparableConv2dDims& dims, Dtype dtype, Device device);
+
 /// Elements of T that separable_conv2d_forward needs as `workspace` on a device.
 template <class T>
 std::int64_t separable_conv2d_forward_workspace_size(const SeparableConv2dDims& dims, Device device = kCpu);

@@ -19,6 +19,11 @@ std::int64_t between_size(const DepthwiseConv2dDims& d) {
 
 }  // namespace
 
+bool separable_conv2d_pays(const SeparableConv2dDims& dims, Dtype dtype, Device device) {
+  return !device.is_cpu() && dtype == Dtype::bf16 && dims.depthwise.multiplier == 1 &&
+         dims.depthwise.channels % 8 == 0 && dims.out_channels % 8 == 0 && dims.out_channels <= 256;
+}
+
 template <class T>
 std::int64_t separable_conv2d_forward_workspace_size(const SeparableConv2dDims& dims, Device device) {
   if (!device.is_cpu()) return 0;
