@@ -32,6 +32,7 @@ std::vector<Direction> directions(Kind kind) {
     case Kind::bilinear:
       return {Direction::forward, Direction::backward_input};
     case Kind::batch_norm:
+    case Kind::batch_norm_add:
       return {Direction::forward, Direction::backward, Direction::forward_backward};
     case Kind::cross_entropy:
     case Kind::upsample_loss:

@@ -227,10 +227,13 @@ Operation bilinear(const Layer& l, I batch) {
   return op;
 }
 
+// With the addition of a residual behind it, of the same size, for batch_norm_add.
 Operation normalisation(const Layer& l, I batch) {
+  const bool adds = l.kind == Kind::batch_norm_add;
   Operation op;
   op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1), random_leaf({l.channels}, 2),
                random_leaf({l.channels}, 3)};
+  if (adds) op.inputs.push_back(random_leaf({batch, l.h, l.w, l.channels}, 4));
   // The running averages of each device and type stay from call to call, as a layer's do.
   const auto running = std::make_shared<std::map<std::pair<bool, Dtype>, std::pair<Tensor, Tensor>>>();
   op.call = [=](const auto& in) {
@@ -241,20 +244,21 @@ Operation normalisation(const Layer& l, I batch) {
       var = Tensor::full({l.channels}, 1, dtype, in[0].device());
     }
     return batch_norm(in[0], in[1], in[2], mean, var,
-                      {.mode = BatchNormMode::training, .epsilon = 1e-5, .decay = 0.9});
+                      {.mode = BatchNormMode::training, .epsilon = 1e-5, .decay = 0.9},
+                      adds ? in[3] : Variable());
   };
   const I pixels = batch * l.h * l.w;
-  op.flops = 8 * double(pixels * l.channels);
+  op.flops = (adds ? 9 : 8) * double(pixels * l.channels);
   op.bytes = 4 * double(pixels * l.channels);
-  op.reference = [=, x = values(op.inputs[0]), gamma = values(op.inputs[1]),
-                  beta = values(op.inputs[2])](I i) {
+  op.reference = [=, x = values(op.inputs[0]), gamma = values(op.inputs[1]), beta = values(op.inputs[2]),
+                  residual = adds ? values(op.inputs[3]) : values(op.inputs[2])](I i) {
     const I c = i % l.channels;
     double mean = 0, var = 0;
     for (I p = 0; p < pixels; ++p) mean += x[p * l.channels + c];
     mean /= double(pixels);
     for (I p = 0; p < pixels; ++p) var += std::pow(x[p * l.channels + c] - mean, 2);
     var /= double(pixels);
-    return gamma[c] * (x[i] - mean) / std::sqrt(var + 1e-5) + beta[c];
+    return gamma[c] * (x[i] - mean) / std::sqrt(var + 1e-5) + beta[c] + (adds ? residual[i] : 0);
   };
   return op;
 }
@@ -354,6 +358,7 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
       case Kind::bilinear:
         return bilinear(layer, batch);
       case Kind::batch_norm:
+      case Kind::batch_norm_add:
         return normalisation(layer, batch);
       case Kind::cross_entropy:
         return cross_entropy(layer, batch);
@@ -362,8 +367,8 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
     }
     fail<ValueError>("bench", "unknown kind of layer");
   }();
-  op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::cross_entropy &&
-              layer.kind != Kind::upsample_loss;
+  op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::batch_norm_add &&
+              layer.kind != Kind::cross_entropy && layer.kind != Kind::upsample_loss;
   for (const Variable& v : op.inputs) op.bytes += bytes_of(v);
   return op;
 }

@@ -17,6 +17,7 @@ enum class Kind {
   transposed,
   bilinear,
   batch_norm,
+  batch_norm_add,
   cross_entropy,
   upsample_loss
 };
@@ -95,6 +96,9 @@ inline const std::vector<Layer>& layers() {
       {"bn/h65w65c256", Kind::batch_norm, 65, 65, 256, 256, 1, 1, 1, "ASPP at output stride 8"},
       {"bn/h129w129c256", Kind::batch_norm, 129, 129, 256, 256, 1, 1, 1, "decoder"},
       {"bn/h33w33c2048", Kind::batch_norm, 33, 33, 2048, 2048, 1, 1, 1, "ResNet block 4, output stride 16"},
+      {"bnadd/h33w33c160", Kind::batch_norm_add, 33, 33, 160, 160, 1, 1, 1,
+       "end of a MobileNetV2 block, output stride 16"},
+      {"bnadd/h129w129c256", Kind::batch_norm_add, 129, 129, 256, 256, 1, 1, 1, "end of a ResNet unit"},
       {"xent/h513w513c21", Kind::cross_entropy, 513, 513, 21, 21, 1, 1, 1, "VOC loss at full size"},
       {"upxent/h129w129c21o513", Kind::upsample_loss, 129, 129, 21, 21, 1, 513, 1,
        "the same loss from coarse logits"},

@@ -5,7 +5,7 @@
 // Batch norm that reads a map once. A block keeps its strip in registers and shared memory while the sums of
 // all blocks are added up, across a barrier of the whole grid: so all blocks must be alive at once, and the
 // strips (two maps of them in the backward pass) must fit on the chip. On a device of 132 multiprocessors
-// with 227 KiB each these are maps up to 36 MB in bf16 forward and about 46 MB, x and dy together, backward.
+// with 227 KiB each these are maps up to 36 MB forward and up to 39 MB, x and dy together, backward.
 //
 // Strips, the order of additions in them and the merging are those of the kernels in several launches, so the
 // bits are the same: which way a call went depends on shape, dtype and the device, and cannot be seen in its

@@ -69,14 +69,20 @@ TEMPLATE_TEST_CASE("memory traffic: batch norm", "[cuda][batch_norm]", float, bf
                                    beta.span(), coefficients.span(), y.span());
         },
         1.05, most);
-    check_traffic(
-        "backward",
-        [&] {
-          k::batch_norm_backward_training<T>(kCudaStream, d, x.span(), dy.span(), read(mean), read(var), 1e-5,
-                                             gamma.span(), sums.span(), coefficients.span(), y.span(),
-                                             dgamma.span(), dbeta.span());
-        },
-        1.05, most);
+    const int multiprocessors = emu::config().multiprocessors;
+    for (const int have : {0, multiprocessors}) {  // in several launches, and on the chip
+      INFO(have << " multiprocessors");
+      emu::config().multiprocessors = have;
+      check_traffic(
+          "backward",
+          [&] {
+            k::batch_norm_backward_training<T>(kCudaStream, d, x.span(), dy.span(), read(mean), read(var),
+                                               1e-5, gamma.span(), sums.span(), coefficients.span(), y.span(),
+                                               dgamma.span(), dbeta.span());
+          },
+          1.05, most);
+    }
+    emu::config().multiprocessors = multiprocessors;
   }
 }
 
