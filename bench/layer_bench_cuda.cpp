@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cstdlib>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/core/config.h"
@@ -11,6 +12,7 @@
 // A row for each layer of shapes.h, batch, direction and kind of numbers on the first CUDA device, and its
 // yardsticks:
 //   conv3x3/h33w33c2048k256r6b8/forward/cuda/bf16
+//   conv3x3/h33w33c2048k256r6b8/forward/cuda-mma/bf16           the same without wgmma, of a few
 //   conv3x3/h33w33c2048k256r6b8/forward/cudnn/bf16              the same by cuDNN, where the build has it
 //   yardstick/gemm/conv3x3/h33w33c2048k256r6b8/cuda/bf16        a product with the same multiply-adds, by
 //   cuBLAS yardstick/copy/conv3x3/h33w33c2048k256r6b8/cuda/bf16        a copy of as many bytes as the layer
@@ -41,6 +43,14 @@ void time_cuda(benchmark::State& state, std::size_t copies, const std::function<
     state.counters["spread"] = timing.spread;
   }
 }
+
+// Convolutions keep to mma.sync while one of these lives.
+struct WithoutWgmma {
+  WithoutWgmma() { setenv("ATROUS_CUDA_CONV", "mma", 1); }
+  ~WithoutWgmma() { unsetenv("ATROUS_CUDA_CONV"); }
+  WithoutWgmma(const WithoutWgmma&) = delete;
+  WithoutWgmma& operator=(const WithoutWgmma&) = delete;
+};
 
 double bytes_in(Number number, double f32_bytes) {
   return number == Number::bf16 ? f32_bytes / 2 : f32_bytes;
@@ -193,6 +203,13 @@ void register_layers_cuda() {
           add_row(name + "/" + name_of(d) + end, [&layer, batch, d, number](benchmark::State& s) {
             run_layer_cuda(s, layer, batch, d, number);
           });
+          if (layer.kind == Kind::conv && layer.taps > 1 && batch == 8 && number == Number::bf16 &&
+              d == Direction::forward)
+            add_row(name + "/" + name_of(d) + "/cuda-mma/" + name_of(number),
+                    [&layer, batch, d, number](benchmark::State& s) {
+                      const WithoutWgmma mma_sync;
+                      run_layer_cuda(s, layer, batch, d, number);
+                    });
           if (kHasCudnn && in_cudnn(layer))
             add_row(name + "/" + name_of(d) + "/cudnn/" + name_of(number),
                     [&layer, batch, d, number](benchmark::State& s) {

@@ -8,6 +8,7 @@
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
 #include "atrous/kernels/conv2d/weight_gemm.h"
+#include "atrous/kernels/conv2d/wgmma_gemm.h"
 #include "atrous/kernels/elementwise/elementwise.h"
 #include "atrous/kernels/layout/layout.h"
 
@@ -123,8 +124,13 @@ template <class T>
 std::int64_t conv2d_branches_forward_workspace_size(const Conv2dBranches& dims, Device device) {
   if (!in_one_launch<T>(Gather::forward, dims, device))
     return branches_in_turn_workspace_size<T>(dims, device);
-  return accumulator_room<T>(
-      implicit_gemm_partial_sums(branch_schedules(Gather::forward, dims.branches, int(sizeof(T)))));
+  std::int64_t sums =
+      implicit_gemm_partial_sums(branch_schedules(Gather::forward, dims.branches, int(sizeof(T))));
+  if constexpr (std::is_same_v<T, bf16>) {
+    const std::vector<Gather> directions(dims.branches.size(), Gather::forward);
+    sums = std::max(sums, wgmma_partial_sums(directions, dims.branches));
+  }
+  return accumulator_room<T>(sums);
 }
 template <class T>
 std::int64_t conv2d_branches_sums_size(const Conv2dBranches& dims, Device device) {

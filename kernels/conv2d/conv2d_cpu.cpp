@@ -10,6 +10,7 @@
 #include "atrous/kernels/conv2d/pointwise.h"
 #include "atrous/kernels/conv2d/weight_gemm.h"
 #include "atrous/kernels/conv2d/weight_gradient.h"
+#include "atrous/kernels/conv2d/wgmma_gemm.h"
 #include "atrous/kernels/conv2d/winograd.h"
 #include "atrous/kernels/conv2d/winograd_weight_gradient.h"
 #include "atrous/kernels/for_each.h"
@@ -54,9 +55,11 @@ template <class T>
 std::int64_t cuda_gather_workspace_size(Gather direction, const Conv2dDims& dims, Device device) {
   if (device.is_cpu()) return 0;
   std::int64_t size = 0;
-  if (tiled_on<T>(device) && takes_implicit_gemm(direction, dims))
-    size = accumulator_room<T>(
-        implicit_gemm_partial_sums(make_tile_schedules({direction}, {dims}, int(sizeof(T)))));
+  if (tiled_on<T>(device) && takes_implicit_gemm(direction, dims)) {
+    std::int64_t sums = implicit_gemm_partial_sums(make_tile_schedules({direction}, {dims}, int(sizeof(T))));
+    if constexpr (std::is_same_v<T, bf16>) sums = std::max(sums, wgmma_partial_sums({direction}, {dims}));
+    size = accumulator_room<T>(sums);
+  }
   if (is_pointwise(dims))
     size = std::max(size, gemm_workspace_size<T>(pointwise_product(direction, dims), device));
   return size;
@@ -91,7 +94,8 @@ std::int64_t conv2d_forward_statistics_workspace_size(const Conv2dDims& dims, De
 template <class T>
 std::int64_t conv2d_forward_statistics_sums_size(const Conv2dDims& dims, Device device) {
   if (tiled_on<T>(device) && statistics_in_tiles(dims) && takes_implicit_gemm(Gather::forward, dims))
-    return implicit_gemm_moments(make_tile_schedules({Gather::forward}, {dims}, int(sizeof(T))));
+    return std::max(implicit_gemm_moments(make_tile_schedules({Gather::forward}, {dims}, int(sizeof(T)))),
+                    std::is_same_v<T, bf16> ? batch_norm_sums_size(outputs_of(dims), device) : 0);
   return batch_norm_sums_size(outputs_of(dims), device);
 }
 template <class T>

@@ -104,13 +104,31 @@ __device__ __forceinline__ std::int64_t destination_offset(const GatherShape& sh
          shape.destination_pitch;
 }
 
+/// Where a pixel of a rectangle reads through the first tap: source row and column, which may lie outside of
+/// the map, and the element. A pixel that does not exist has a row outside of every map.
+struct SourcePlace {
+  int h, w;
+  std::int64_t offset;
+
+  __device__ __forceinline__ SourcePlace(const GatherShape& shape, const TilePlace& at,
+                                         const RectanglePixel& pixel) {
+    constexpr int kNowhere = -(1 << 30);
+    const bool exists = pixel.image >= 0;
+    h = exists ? at.row.source + pixel.i * shape.row_axis.source_step : kNowhere;
+    w = at.column.source + pixel.j * shape.column_axis.source_step;
+    offset = ((std::int64_t(exists ? pixel.image : 0) * shape.row_axis.source + (exists ? h : 0)) *
+                  shape.column_axis.source +
+              w) *
+             shape.source_pitch;
+  }
+};
+
 /// What one thread copies, step by step, into the stages.
 template <class T, int kColumns, Lies kWeightLies>
 class GatherCopies {
   using ALayout = TileLayout<T, kTilePixels, Lies::outer_rows>;
   using BLayout = TileLayout<T, kColumns, kWeightLies>;
   static constexpr int kOwnPixels = kTilePixels * 4 / kTileThreads;  // a chunk of each
-  static constexpr int kNowhere = -(1 << 30);                        // a source row outside of every map
 
  public:
   __device__ __forceinline__ GatherCopies(const ImplicitGemm<T>& p, const TilePlace& at)
@@ -123,13 +141,8 @@ class GatherCopies {
     ATROUS_UNROLL
     for (int k = 0; k < kOwnPixels; ++k) {
       const RectanglePixel pixel(at, shape_.batch, at.first_pixel + threadIdx.x / 4 + k * (kTileThreads / 4));
-      const bool exists = pixel.image >= 0;
-      h_[k] = exists ? at.row.source + pixel.i * shape_.row_axis.source_step : kNowhere;
-      w_[k] = at.column.source + pixel.j * shape_.column_axis.source_step;
-      offset_[k] = ((std::int64_t(exists ? pixel.image : 0) * shape_.row_axis.source + (exists ? h_[k] : 0)) *
-                        shape_.column_axis.source +
-                    w_[k]) *
-                   shape_.source_pitch;
+      const SourcePlace source(shape_, at, pixel);
+      h_[k] = source.h, w_[k] = source.w, offset_[k] = source.offset;
     }
   }
 

@@ -7,7 +7,7 @@ namespace {
 
 // Blocks that an H200 holds at once: 132 multiprocessors with two each. A constant, so that sums do not
 // depend on the device; smaller ones lose little.
-constexpr std::int64_t kSlots = 264;
+constexpr int kSlots = 264;
 // Steps of a slice at least: below, filling the pipeline and adding up cost more than is won.
 constexpr std::int64_t kLeastSteps = 8;
 
@@ -44,8 +44,8 @@ Planned planned(Gather direction, const Conv2dDims& d) {
 // Collects the rectangles of a launch, then puts them in order and cuts the last wave.
 class Builder {
  public:
-  Builder(int element_bytes, int outputs, int terms) : depth_(64 / element_bytes) {
-    s_.columns = outputs;
+  Builder(const GatherTile& tile, int terms) : tile_(tile) {
+    s_.columns = tile.outputs;
     s_.terms = terms;
   }
 
@@ -73,7 +73,7 @@ class Builder {
         const auto &row = p.plan.rows[i], &column = p.plan.columns[j];
         std::int64_t steps = 0;
         for (std::size_t t = 0; t < terms; ++t)
-          steps += divide_up(std::int64_t(row[t].taps) * column[t].taps * p.shapes[t].channels, depth_);
+          steps += tile_.steps(std::int64_t(row[t].taps) * column[t].taps, p.shapes[t].channels);
         entries_.push_back({{0, problem, std::uint8_t(first_row + (i - begin) * terms),
                              std::uint8_t(first_column + j * terms)},
                             p.plan.tiles(row, column) * divide_up(p.shapes[0].outputs, s_.columns),
@@ -94,11 +94,11 @@ class Builder {
     }
     s_.tiles = s_.whole = std::int32_t(tiles);
     s_.slices = 1;
-    const std::int64_t tail = tiles % kSlots;
+    const std::int64_t tail = tiles % tile_.slots;
     if (tail == 0) return s_;
     const auto first = std::find_if(entries_.rbegin(), entries_.rend(),
                                     [&](const Entry& e) { return e.rectangle.first_tile <= tiles - tail; });
-    const std::int64_t slices = std::min(kSlots / tail, first->steps / kLeastSteps);
+    const std::int64_t slices = std::min(tile_.slots / tail, first->steps / kLeastSteps);
     if (slices < 2) return s_;
     s_.whole = std::int32_t(tiles - tail);
     s_.slices = std::int32_t(slices);
@@ -113,8 +113,13 @@ class Builder {
   TileSchedule s_{};
   std::size_t pieces_ = 0;
   std::vector<Entry> entries_;
-  std::int64_t depth_;
+  GatherTile tile_;
 };
+
+// Of the kernels on mma.sync and on multiply-adds.
+GatherTile mma_tile(std::int64_t outputs, int element_bytes) {
+  return {tile_outputs(outputs, element_bytes), 64 / element_bytes, false, kSlots};
+}
 
 // Phases of the stride that pieces must stand for.
 std::int64_t phases(Gather direction, std::int64_t stride, std::int64_t destination) {
@@ -125,6 +130,10 @@ std::int64_t phases(Gather direction, std::int64_t stride, std::int64_t destinat
 
 std::int64_t gather_outputs(Gather direction, const Conv2dDims& dims) {
   return direction == Gather::forward ? dims.out_channels : dims.in_channels;
+}
+
+std::int64_t GatherTile::steps(std::int64_t taps, std::int64_t channels) const {
+  return whole_taps ? taps * divide_up(channels, depth) : divide_up(taps * channels, depth);
 }
 
 int tile_outputs(std::int64_t outputs, int element_bytes) {
@@ -142,13 +151,18 @@ bool takes_implicit_gemm(Gather direction, const Conv2dDims& d) {
 
 std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directions,
                                               const std::vector<Conv2dDims>& dims, int element_bytes) {
+  if (dims.empty()) return {};
+  return make_tile_schedules(directions, dims,
+                             mma_tile(gather_outputs(directions[0], dims[0]), element_bytes));
+}
+
+std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directions,
+                                              const std::vector<Conv2dDims>& dims, const GatherTile& tile) {
   std::vector<TileSchedule> schedules;
-  if (dims.empty()) return schedules;
-  const int tile = tile_outputs(gather_outputs(directions[0], dims[0]), element_bytes);
-  Builder builder(element_bytes, tile, 1);
+  Builder builder(tile, 1);
   const auto next = [&] {
     if (!builder.empty()) schedules.push_back(builder.finish());
-    builder = Builder(element_bytes, tile, 1);
+    builder = Builder(tile, 1);
   };
   for (std::size_t i = 0; i < dims.size(); ++i) {
     const Planned p = planned(directions[i], dims[i]);
@@ -170,8 +184,7 @@ TileSchedule make_sum_schedule(Gather direction, const std::vector<Conv2dDims>& 
   Planned sum{make_tap_sum_plan(direction, dims, kTilePixels), {}};
   for (std::size_t t = 0; t < dims.size(); ++t)
     sum.shapes.push_back(shape_of(direction, dims[t], sum.plan.row_axes[t], sum.plan.column_axes[t]));
-  Builder builder(element_bytes, tile_outputs(gather_outputs(direction, dims[0]), element_bytes),
-                  int(dims.size()));
+  Builder builder(mma_tile(gather_outputs(direction, dims[0]), element_bytes), int(dims.size()));
   builder.add(sum, 0, 0, sum.plan.rows.size());  // there is room: kMostPieces an axis
   return builder.finish();
 }

@@ -45,10 +45,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
   ATROUS_SHARED(float, bias, [kColumns]);
   T* stages = reinterpret_cast<T*>(shared);
 
-  const bool whole = int(blockIdx.x) < p.schedule.whole;
-  const int part = int(blockIdx.x) - p.schedule.whole, slices = whole ? 1 : p.schedule.slices;
-  const int slice = whole ? 0 : part % slices;
-  const TilePlace at(p, whole ? int(blockIdx.x) : p.schedule.whole + part / slices, kColumns);
+  const TileWork work(p.schedule, int(blockIdx.x));
+  const TilePlace at(p, work.tile, kColumns);
   const GatherShape& shape = p.schedule.shapes[at.problem];
   const auto& pointers = p.pointers[at.problem];
 
@@ -67,13 +65,13 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     multiply_steps(tile, stages, first, last, [&](int step, T* a, T* b) { copies.copy(step, a, b); });
   };
   if constexpr (kWeightLies == Lies::depth_rows) {  // forward: no sums of problems
-    const std::int64_t all = tile_steps(p, at);
-    multiply(at, int(all * slice / slices), int(all * (slice + 1) / slices));
+    const int all = tile_steps(p, at);
+    multiply(at, work.begin(all), work.end(all));
   } else {
     __syncthreads();  // destinations are there, also where no tap is multiplied
     std::int64_t all = 0;
     for (int t = 0; t < p.schedule.terms; ++t) all += tile_steps(p, at.term(p, t));
-    int first = int(all * slice / slices), last = int(all * (slice + 1) / slices);
+    int first = work.begin(all), last = work.end(all);
     for (int t = 0; t < p.schedule.terms && last > 0; ++t) {
       const TilePlace place = at.term(p, t);
       const int steps = tile_steps(p, place);
@@ -83,8 +81,8 @@ __global__ void __launch_bounds__(kTileThreads, 2)
     }
   }
 
-  if (!whole) {
-    float* sums = p.partial + std::int64_t(part) * (kTilePixels * kColumns);
+  if (work.part >= 0) {
+    float* sums = p.partial + std::int64_t(work.part) * (kTilePixels * kColumns);
     tile.for_each_pair([&](int row, int column, float a, float b) {
       store8(sums + row * kColumns + column, make_uint2(__float_as_uint(a), __float_as_uint(b)));
     });
@@ -145,10 +143,12 @@ __global__ void __launch_bounds__(kTileThreads) add_slices_kernel(const __grid_c
     pointers.destination[destination_offset<T>(shape, at, pixel) + output] = stored;
     own.add(double(float(stored)));
   }
-  if (pointers.mean == nullptr) return;
-  double* moments = p.moments + (p.schedule.whole + std::int64_t(blockIdx.x)) * 2 * kColumns;
-  const int rows = tile_rows(at, shape.batch) - first_row;
-  quarter_statistics<kColumns>(own, rows < kRows ? rows : kRows, shared, moments, moments + kColumns);
+  if constexpr (kColumns <= kTileThreads) {  // wider tiles take no statistics
+    if (pointers.mean == nullptr) return;
+    double* moments = p.moments + (p.schedule.whole + std::int64_t(blockIdx.x)) * 2 * kColumns;
+    const int rows = tile_rows(at, shape.batch) - first_row;
+    quarter_statistics<kColumns>(own, rows < kRows ? rows : kRows, shared, moments, moments + kColumns);
+  }
 }
 
 template <class Tile, int kColumns, Lies kWeightLies>
@@ -174,6 +174,37 @@ void launch_implicit_gemm(Stream stream, const ImplicitGemm<typename Tile::Eleme
   }
 }
 
+/// What the launch of `schedule` reads beside the tensors.
+template <class T>
+ImplicitGemm<T> launch_parameters(const TileSchedule& schedule, const std::vector<GatherProblem<T>>& problems,
+                                  Span<float> partial, Span<double> moments = {}) {
+  ImplicitGemm<T> p{};
+  p.schedule = schedule;
+  p.partial = partial.data();
+  p.moments = moments.data();
+  for (int i = 0; i < schedule.problem_count; ++i) {
+    const GatherProblem<T>& problem = problems[std::size_t(schedule.problems[i])];
+    GatherShape& shape = p.schedule.shapes[i];
+    if (problem.source_pitch > 0) shape.source_pitch = std::int32_t(problem.source_pitch);
+    if (problem.destination_pitch > 0) shape.destination_pitch = std::int32_t(problem.destination_pitch);
+    const auto in_chunks = [](std::int32_t n) { return n % kChunk<T> == 0; };
+    const bool source_rows = in_chunks(shape.channels) && in_chunks(shape.source_pitch),
+               output_rows = in_chunks(shape.outputs) && in_chunks(shape.destination_pitch),
+               weight_rows = in_chunks(problem.direction == Gather::forward ? shape.outputs : shape.channels);
+    p.pointers[i] = {problem.source.data(),
+                     problem.weight.data(),
+                     problem.epilogue.bias.empty() ? nullptr : problem.epilogue.bias.data(),
+                     problem.destination.data(),
+                     problem.mean.data(),
+                     problem.var.data(),
+                     std::uint8_t(problem.epilogue.activation),
+                     source_rows && at_chunks(problem.source.data()),
+                     weight_rows && at_chunks(problem.weight.data()),
+                     output_rows && at_chunks(problem.destination.data())};
+  }
+  return p;
+}
+
 /// Runs the problems of `schedules` with a tile of Tile<T, rows, columns, A, B>; they go in one direction.
 template <template <class, int, int, Lies, Lies> class Tile, class T>
 void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& problems,
@@ -181,30 +212,7 @@ void run_implicit_gemm(Stream stream, const std::vector<GatherProblem<T>>& probl
                        Span<double> moments) {
   const Gather direction = problems.at(0).direction;
   for (const TileSchedule& schedule : schedules) {
-    ImplicitGemm<T> p{};
-    p.schedule = schedule;
-    p.partial = partial.data();
-    p.moments = moments.data();
-    for (int i = 0; i < schedule.problem_count; ++i) {
-      const GatherProblem<T>& problem = problems[std::size_t(schedule.problems[i])];
-      GatherShape& shape = p.schedule.shapes[i];
-      if (problem.source_pitch > 0) shape.source_pitch = std::int32_t(problem.source_pitch);
-      if (problem.destination_pitch > 0) shape.destination_pitch = std::int32_t(problem.destination_pitch);
-      const auto in_chunks = [](std::int32_t n) { return n % kChunk<T> == 0; };
-      const bool source_rows = in_chunks(shape.channels) && in_chunks(shape.source_pitch),
-                 output_rows = in_chunks(shape.outputs) && in_chunks(shape.destination_pitch),
-                 weight_rows = in_chunks(direction == Gather::forward ? shape.outputs : shape.channels);
-      p.pointers[i] = {problem.source.data(),
-                       problem.weight.data(),
-                       problem.epilogue.bias.empty() ? nullptr : problem.epilogue.bias.data(),
-                       problem.destination.data(),
-                       problem.mean.data(),
-                       problem.var.data(),
-                       std::uint8_t(problem.epilogue.activation),
-                       source_rows && at_chunks(problem.source.data()),
-                       weight_rows && at_chunks(problem.weight.data()),
-                       output_rows && at_chunks(problem.destination.data())};
-    }
+    const ImplicitGemm<T> p = launch_parameters(schedule, problems, partial, moments);
     constexpr Lies kOuter = Lies::outer_rows, kDepth = Lies::depth_rows;
     if constexpr (sizeof(T) == 2)
       if (schedule.columns == 128) {

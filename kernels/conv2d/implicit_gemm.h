@@ -69,12 +69,38 @@ struct TileSchedule {
   std::int32_t whole;    ///< blocks 0..whole-1 compute a tile each,
   std::int32_t slices;   ///< then every `slices` blocks one of the tiles left
 
-  std::int64_t blocks() const { return whole + std::int64_t(tiles - whole) * slices; }
+  ATROUS_HD std::int64_t blocks() const { return whole + std::int64_t(tiles - whole) * slices; }
   /// Partial sums: one tile of floats for each block that computes a slice.
   std::int64_t partial_tiles() const { return std::int64_t(tiles - whole) * slices; }
   /// Pieces of pixels of which channels are summed up by themselves (tile_statistics.cuh): a tile, or a
   /// quarter of one whose slices are added up.
   std::int64_t moment_pieces() const { return whole + std::int64_t(tiles - whole) * kTileQuarters; }
+};
+
+/// What block `block` of a schedule computes: steps [begin(n), end(n)) of the n of a tile.
+struct TileWork {
+  std::int32_t tile, part;  ///< `part`: which of the partial sums; -1 for a whole tile
+  std::int32_t slice, slices;
+
+  ATROUS_HD TileWork(const TileSchedule& schedule, int block) {
+    part = block < schedule.whole ? -1 : block - schedule.whole;
+    slices = part < 0 ? 1 : schedule.slices;
+    slice = part < 0 ? 0 : part % slices;
+    tile = part < 0 ? block : schedule.whole + part / slices;
+  }
+  ATROUS_HD int begin(std::int64_t steps) const { return int(steps * slice / slices); }
+  ATROUS_HD int end(std::int64_t steps) const { return int(steps * (slice + 1) / slices); }
+};
+
+/// The part of the product that a block computes at a time.
+struct GatherTile {
+  int outputs;      ///< channels of the destination
+  int depth;        ///< elements of the sum in a step
+  bool whole_taps;  ///< a step ends with its tap
+  int slots;        ///< blocks that the device holds at once
+
+  /// Steps of the sum of a tile of so many taps and source channels.
+  std::int64_t steps(std::int64_t taps, std::int64_t channels) const;
 };
 
 /// Channels of the destination.
@@ -91,6 +117,8 @@ bool takes_implicit_gemm(Gather direction, const Conv2dDims& dims);
 /// The launches that compute all problems: one if they fit into it. `element_bytes` is that of T.
 std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directions,
                                               const std::vector<Conv2dDims>& dims, int element_bytes);
+std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directions,
+                                              const std::vector<Conv2dDims>& dims, const GatherTile& tile);
 
 /// The launch that computes the sum of at most kLaunchProblems problems with stride 1 and one destination:
 /// the gradient of an input that several convolutions read.
@@ -121,6 +149,10 @@ void implicit_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& proble
 void implicit_gemm_sum(Stream stream, const std::vector<GatherProblem<float>>& problems, bool tf32,
                        Span<float> partial);
 void implicit_gemm_sum(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial);
+
+/// implicit_gemm() in bf16 on mma.sync, whatever the device; that may also take wgmma (wgmma_trial.h).
+void mma_gemm(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
+              Span<double> moments = {});
 
 }  // namespace cuda
 }  // namespace atrous::kernels

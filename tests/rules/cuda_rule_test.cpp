@@ -4,7 +4,7 @@
 
 #include "tests/support/catch.h"
 
-// What CUDA sources leave to kernels/cuda.cuh and kernels/mma.cuh, so that the emulator can run them.
+// What CUDA sources leave to kernels/cuda.cuh, mma.cuh and wgmma.cuh, so that the emulator can run them.
 
 namespace atrous::tests {
 namespace {
@@ -18,7 +18,7 @@ std::string objection(const std::string& line) {
   if (has("<<<")) return "launches go through ATROUS_LAUNCH";
   if (has("__shared__")) return "shared memory comes from ATROUS_SHARED and ATROUS_DYN_SHARED";
   if (has("asm(") || has("asm volatile"))
-    return "PTX stands in kernels/mma.cuh and kernels/cuda.cuh, with a twin in the emulator";
+    return "PTX stands in kernels/cuda.cuh, mma.cuh and wgmma.cuh, with a twin in the emulator";
   if (has("__activemask")) return "warp functions have explicit masks";
   if (has("#pragma unroll")) return "write ATROUS_UNROLL";
   return {};
@@ -32,9 +32,8 @@ TEST_CASE("CUDA rule: kernels keep to what the emulator can run", "[rules]") {
   for (const auto& entry : fs::recursive_directory_iterator(kernels)) {
     const fs::path& path = entry.path();
     if (path.extension() != ".cu" && path.extension() != ".cuh") continue;
-    if (path == kernels / "cuda.cuh" || path == kernels / "mma.cuh") continue;
-    // For sm_90a alone: compiled by nvcc only.
-    if (path.filename().string().find("sm90") != std::string::npos) continue;
+    if (path == kernels / "cuda.cuh" || path == kernels / "mma.cuh" || path == kernels / "wgmma.cuh")
+      continue;
     ++files;
     std::ifstream text(path);
     int number = 0;

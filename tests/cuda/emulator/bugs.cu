@@ -2,6 +2,7 @@
 
 #include "atrous/kernels/grid_barrier.cuh"
 #include "atrous/kernels/mma.cuh"
+#include "atrous/kernels/wgmma.cuh"
 #include "tests/cuda/emulator/kernels.h"
 
 // Faults that kernels have, one a case; bugs_test.cpp says what the emulator must call each.
@@ -9,6 +10,7 @@
 namespace atrous::tests {
 namespace {
 
+using namespace kernels;        // NOLINT
 using namespace kernels::cuda;  // NOLINT: the instructions under test
 
 // Every call needs a new piece of stack.
@@ -21,6 +23,7 @@ __device__ __attribute__((noinline)) float deep(int levels, const volatile float
 __global__ void bug_kernel(Bug bug, float* data, std::int64_t n, const float* host, const float* freed) {
   ATROUS_SHARED(float, first, [64]);
   ATROUS_SHARED(float, second, [64]);
+  ATROUS_SHARED(std::uint64_t, barrier, [1]);
   const unsigned t = threadIdx.x;
   switch (bug) {
     case Bug::missing_barrier:
@@ -153,6 +156,35 @@ __global__ void bug_kernel(Bug bug, float* data, std::int64_t n, const float* ho
     case Bug::grid_barrier_among_some:  // an ordinary launch: blocks may come one after the other
       ATROUS_GRID_BARRIER();
       break;
+    case Bug::too_few_at_mbarrier:
+      if (t == 0) mbarrier_init(&barrier[0], 65);
+      __syncthreads();
+      mbarrier_arrive(&barrier[0]);
+      mbarrier_wait(&barrier[0], 0);
+      break;
+    case Bug::too_many_at_mbarrier:  // the bytes keep the phase open
+      if (t == 0) {
+        mbarrier_init(&barrier[0], 63);
+        mbarrier_expect_bytes(&barrier[0], 16);
+      }
+      __syncthreads();
+      mbarrier_arrive(&barrier[0]);
+      break;
+    case Bug::product_without_wait:
+    case Bug::descriptor_without_swizzle: {
+      ATROUS_SHARED(uint4, tile, [17 * 64]);  // 16 KB from a multiple of 1 KB on
+      for (unsigned i = t; i < 17 * 64; i += 64) store16(&tile[i], uint4{});
+      __syncthreads();
+      const bool waits = bug == Bug::descriptor_without_swizzle;
+      float sums[64] = {};
+      const std::uint64_t place = outer_rows_descriptor((shared_address(tile) + 1023) / 1024 * 1024) &
+                                  ~(waits ? std::uint64_t(3) << 62 : 0);
+      wgmma_bf16<0>(sums, place, place);
+      wgmma_commit();
+      if (waits) wgmma_wait<0>();
+      data[t] = sums[0];
+      break;
+    }
     case Bug::count:
       break;
   }

@@ -50,6 +50,10 @@ const Expected kExpected[] = {
     {Bug::thread_leaves_before_the_grid_barrier, "thread that never comes to the grid barrier",
      "deadlock: block (1,0,0) left the kernel and 191 threads wait for it at a grid barrier", true},
     {Bug::grid_barrier_among_some, "grid barrier in an ordinary launch", "not cooperative", true},
+    {Bug::too_few_at_mbarrier, "one arrival too few at an mbarrier", "deadlock", true},
+    {Bug::too_many_at_mbarrier, "one arrival too many at an mbarrier", "more than 63 threads arrive", true},
+    {Bug::product_without_wait, "wgmma never waited for", "products that nobody waited for", true},
+    {Bug::descriptor_without_swizzle, "descriptor without a swizzle", "only the 128-byte swizzle", true},
 };
 static_assert(sizeof kExpected / sizeof kExpected[0] == std::size_t(Bug::count), "a row a bug");
 

@@ -163,6 +163,29 @@ TEST_CASE("emulator: mma multiplies the matrices whose fragments it is given", "
   }
 }
 
+TEST_CASE("emulator: a warpgroup multiplies boxes of either layout", "[cuda][emulator]") {
+  std::vector<bf16> a, b;
+  for (int i = 0; i < 64 * 64; ++i) a.emplace_back(float(i * 7 % 13 - 6));
+  for (int i = 0; i < 64 * 128; ++i) b.emplace_back(float(i * 5 % 17 - 8));
+  std::vector<float> d(64 * 128);
+  for (std::size_t i = 0; i < d.size(); ++i) d[i] = float(i % 11);
+  const OnDevice<bf16> device_a(a), device_b(b);
+  for (const bool b_outer : {false, true}) {
+    std::vector<float> expected = d;
+    for (std::size_t row = 0; row < 64; ++row)
+      for (std::size_t column = 0; column < 128; ++column)
+        for (std::size_t k = 0; k < 64; ++k)
+          expected[row * 128 + column] +=
+              float(a[row * 64 + k]) * float(b_outer ? b[column * 64 + k] : b[k * 128 + column]);
+    on_every_schedule([&] {
+      OnDevice<float> device_d(d);
+      multiply_wgmma(kCudaStream, device_a.span().data(), device_b.span().data(), b_outer,
+                     device_d.span().data());
+      CHECK(device_d.values() == expected);
+    });
+  }
+}
+
 TEST_CASE("emulator: ldmatrix hands out rows, and columns when it transposes", "[cuda][emulator]") {
   std::vector<std::uint16_t> tile(32 * 8);
   for (std::size_t i = 0; i < tile.size(); ++i) tile[i] = std::uint16_t(i * 7 + 1);

@@ -2,10 +2,12 @@
 
 #include "atrous/kernels/grid_barrier.cuh"
 #include "atrous/kernels/mma.cuh"
+#include "atrous/kernels/wgmma.cuh"
 
 namespace atrous::tests {
 namespace {
 
+using namespace kernels;        // NOLINT
 using namespace kernels::cuda;  // NOLINT: the instructions under test
 
 __global__ void rotate_kernel(int rounds, int* values) {
@@ -68,6 +70,47 @@ __global__ void multiply_bf16_kernel(const bf16* a, const bf16* b, float* d) {
   for (int i = 0; i < 4; ++i) fd[i] = d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)];
   mma_m16n8k16_bf16(fd, fa, fb);
   for (int i = 0; i < 4; ++i) d[(i < 2 ? group : group + 8) * 8 + place * 2 + (i & 1)] = fd[i];
+}
+
+// The places of sums are those of the PTX ISA, "Register Fragments for wgmma.mma_async.m64nNk16", D.
+__global__ void multiply_wgmma_kernel(const __grid_constant__ TensorMap a_map,
+                                      const __grid_constant__ TensorMap b_map, bool b_outer, float* d) {
+  ATROUS_DYN_SHARED(shared);
+  ATROUS_SHARED(std::uint64_t, full, [1]);
+  unsigned char* a = shared + (1024 - shared_address(shared) % 1024) % 1024;
+  unsigned char* b = a + 64 * 128;
+  if (threadIdx.x == 0) {
+    mbarrier_init(full, 1);
+    fence_barrier_init();
+    mbarrier_expect_bytes(full, 64 * 128 + 128 * 128);
+    copy_box(a, a_map, 0, 0, 0, full);
+    copy_box(b, b_map, 0, 0, 0, full);
+    if (!b_outer) copy_box(b + 64 * 128, b_map, 64, 0, 0, full);
+    mbarrier_arrive(full);
+  }
+  __syncthreads();
+  mbarrier_wait(full, 0);
+  float sums[64];
+  const auto place = [&](int i) {
+    const int warp = int(threadIdx.x) / 32, lane = int(threadIdx.x) % 32;
+    const int row = 16 * warp + lane / 4 + (i % 4 < 2 ? 0 : 8), column = i / 4 * 8 + lane % 4 * 2 + i % 2;
+    return row * 128 + column;
+  };
+  for (int i = 0; i < 64; ++i) sums[i] = d[place(i)];
+  fence_operands(sums);
+  wgmma_fence();
+  const std::uint64_t from_a = outer_rows_descriptor(shared_address(a));
+  for (unsigned k = 0; k < 4; ++k)
+    if (b_outer)
+      wgmma_bf16<0>(sums, advanced(from_a, k * kOuterRowsStep),
+                    advanced(outer_rows_descriptor(shared_address(b)), k * kOuterRowsStep));
+    else
+      wgmma_bf16<1>(sums, advanced(from_a, k * kOuterRowsStep),
+                    advanced(depth_rows_descriptor(shared_address(b), 64 * 128), k * kDepthRowsStep));
+  wgmma_commit();
+  wgmma_wait<0>();
+  fence_operands(sums);
+  for (int i = 0; i < 64; ++i) d[place(i)] = sums[i];
 }
 
 __global__ void multiply_tf32_kernel(const float* a, const float* b, float* d) {
@@ -148,6 +191,15 @@ void multiply_bf16(Stream stream, const bf16* a, const bf16* b, float* d) {
 }
 void multiply_tf32(Stream stream, const float* a, const float* b, float* d) {
   ATROUS_LAUNCH(multiply_tf32_kernel, 1, 32, 0, stream, a, b, d);
+}
+void multiply_wgmma(Stream stream, const bf16* a, const bf16* b, bool b_outer, float* d) {
+  const TensorMap a_map = encode_tensor_map(boxes_of_rows(a, 1, 64, 64, 64)),
+                  b_map = encode_tensor_map(b_outer ? boxes_of_rows(b, 1, 128, 64, 128)
+                                                    : boxes_of_rows(b, 1, 64, 128, 64));
+  constexpr int kBytes = 1024 + 192 * 128;
+  ATROUS_CUDA_CHECK("test", cudaFuncSetAttribute(multiply_wgmma_kernel,
+                                                 cudaFuncAttributeMaxDynamicSharedMemorySize, kBytes));
+  ATROUS_LAUNCH(multiply_wgmma_kernel, 1, 128, kBytes, stream, a_map, b_map, b_outer, d);
 }
 void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x4_trans,
                    unsigned* x2_trans) {

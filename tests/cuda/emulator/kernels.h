@@ -22,6 +22,9 @@ void warp_functions(Stream stream, const unsigned* values, unsigned* results);
 /// d [16, 8] = a [16, K] times b [K, 8] + d, by one warp: bf16 with K = 16, tf32 with K = 8.
 void multiply_bf16(Stream stream, const bf16* a, const bf16* b, float* d);
 void multiply_tf32(Stream stream, const float* a, const float* b, float* d);
+/// d [64, 128] = a [64, 64] times b + d, by one warpgroup on wgmma; both factors come by bulk copies. b is
+/// [64, 128] (depth rows), or [128, 64] (outer rows) with `b_outer`.
+void multiply_wgmma(Stream stream, const bf16* a, const bf16* b, bool b_outer, float* d);
 /// What ldmatrix gives each lane: registers [32, 4] of x4 and x4.trans and [32, 2] of x2.trans, for a tile
 /// [32, 8] of 16-bit values.
 void load_matrices(Stream stream, const std::uint16_t* tile, unsigned* x4, unsigned* x4_trans,
@@ -74,6 +77,10 @@ enum class Bug {
   block_leaves_before_the_grid_barrier,
   thread_leaves_before_the_grid_barrier,
   grid_barrier_among_some,
+  too_few_at_mbarrier,
+  too_many_at_mbarrier,
+  product_without_wait,
+  descriptor_without_swizzle,
   count
 };
 /// Runs it on 64 threads (several blocks where the fault is between blocks). data [64] floats of zeros.

@@ -214,6 +214,19 @@ void finish_pending_copy(const AsyncCopy& copy, const void* pc) {
   check_race(shadow.cells.data(), offset, copy.bytes, true, false, block.generation, pc, "shared");
 }
 
+void check_async_read(const Block& block, std::size_t offset, unsigned bytes, const char* what) {
+  const SharedShadow& shadow = shadow_of(block);
+  if (block.copies_pending && std::memchr(&shadow.pending[offset], 1, bytes))
+    device_fail("%s reads shared memory a cp.async is still writing", what);
+  const auto first = shadow.written.begin() + std::ptrdiff_t(offset);
+  if (std::any_of(first, first + bytes, [&](std::uint32_t g) { return g != block.generation; }))
+    device_fail("%s reads shared memory nothing wrote", what);
+}
+
+void mark_async_write(const Block& block, std::size_t offset, unsigned bytes) {
+  std::fill_n(shadow_of(block).written.begin() + std::ptrdiff_t(offset), bytes, block.generation);
+}
+
 void clear_pending_copies(Block& block) {
   if (!block.copies_pending) return;
   auto& pending = shadow_of(block).pending;

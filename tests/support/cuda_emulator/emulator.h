@@ -30,6 +30,7 @@ struct Config {
   bool protect_device_memory = false;  ///< the host touching device memory outside of kernels faults
   bool stats = false;                  ///< checked build: count sectors and bank conflicts per access site
   int multiprocessors = 132;
+  int capability = 80;  ///< 10 * major + minor of the device; 90: kernels of sm_90a are used as well
   std::size_t static_shared_limit = 48 * 1024;
   std::size_t shared_limit = 227 * 1024;  ///< of sm_90; 163 KiB on sm_80, 99 KiB on sm_86 and sm_89
   std::size_t stack_bytes = 64 * 1024;

@@ -96,7 +96,8 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int device) {
   *properties = {};
   std::strcpy(properties->name, "emulator on the CPU");
   properties->totalGlobalMem = g_config.device_bytes;
-  properties->major = 9;
+  properties->major = g_config.capability / 10;
+  properties->minor = g_config.capability % 10;
   properties->multiProcessorCount = g_config.multiprocessors;
   properties->maxThreadsPerBlock = 1024;
   properties->warpSize = 32;

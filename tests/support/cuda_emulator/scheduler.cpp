@@ -112,6 +112,7 @@ void start_block(Block& block) {
     Fiber& fiber = block.fibers[g_config.schedule == Schedule::reverse ? n - 1 - i : i];
     fiber.warp_syncs = 0;
     forget_copies(fiber);
+    forget_wgmma(fiber);
     fiber.context.start(&run_thread);
     make_ready(fiber);
   }
@@ -126,6 +127,7 @@ void run_thread() {
   Fiber& fiber = *g_current;
   Block& block = *fiber.block;
   check_no_copies_left(fiber);
+  check_no_wgmma_left(fiber);
   fiber.state = Fiber::State::done;
   --block.live;
   leave_warp(fiber);

@@ -41,6 +41,7 @@ void release_shared(char* memory) {
 
 void start_shared(Block& block) {
   block.arrays.clear();
+  block.mbarriers.clear();
   block.static_bytes = 0;
   clear_pending_copies(block);
   poison(block.shared, kSharedBytes);

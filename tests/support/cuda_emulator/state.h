@@ -28,9 +28,17 @@ struct AsyncCopy {
   bool landed;
 };
 
+/// One lane's share of a product of its warpgroup, between request and wait.
+struct WgmmaRequest {
+  float* d;
+  int columns;
+  bool transposed;
+  std::uint64_t a, b;  // descriptors
+};
+
 /// A CUDA thread.
 struct Fiber {
-  enum class State : std::uint8_t { ready, at_barrier, at_grid_barrier, in_warp_function, done };
+  enum class State : std::uint8_t { ready, at_barrier, at_grid_barrier, at_mbarrier, in_warp_function, done };
 
   Context context;
   Block* block = nullptr;
@@ -44,8 +52,10 @@ struct Fiber {
   int line = 0;
   int predicate = 0;  // of __syncthreads_count
   bool copied = false;
-  std::vector<AsyncCopy> open_copies;                       // not committed yet
-  std::deque<std::vector<AsyncCopy>> copy_groups;           // committed, not waited for
+  std::vector<AsyncCopy> open_copies;              // not committed yet
+  std::deque<std::vector<AsyncCopy>> copy_groups;  // committed, not waited for
+  std::vector<WgmmaRequest> wgmma_open;
+  std::deque<std::vector<WgmmaRequest>> wgmma_groups;
   std::unordered_map<const void*, std::uint32_t> times_at;  // statistics: executions of each access site
 };
 
@@ -62,6 +72,14 @@ struct Meeting {
 struct Warp {
   unsigned gone = 0;  // lanes that have returned or never were
   Meeting meetings[32];
+};
+
+/// A barrier in shared memory: its phase ends when nobody and no byte is missing.
+struct MBarrier {
+  std::uint32_t arrivals, pending;
+  std::int64_t bytes;
+  std::uint64_t phase;
+  std::vector<Fiber*> waiting;
 };
 
 struct SharedArray {
@@ -91,6 +109,7 @@ struct Block {
   char* shared = nullptr;  // static arrays from the start, dynamic memory up to the end, where a page faults
   std::size_t static_bytes = 0, dynamic_bytes = 0;
   std::vector<SharedArray> arrays;
+  std::unordered_map<const void*, MBarrier> mbarriers;
   std::uint32_t generation = 0;  // differs for every block that ever ran
   bool sampled = false;          // the statistics look at it
   bool copies_pending = false;
@@ -147,6 +166,10 @@ bool is_shared(const void* p);
 void forget_copies(Fiber& fiber);
 void check_no_copies_left(Fiber& fiber);
 
+// ---- wgmma.cpp
+void forget_wgmma(Fiber& fiber);
+void check_no_wgmma_left(Fiber& fiber);
+
 // ---- device_memory.cpp
 /// What the checker knows of 4 bytes (access_checker.cpp).
 struct Cell {
@@ -189,6 +212,9 @@ void check_access(const void* p, unsigned bytes, bool write, bool atomic, const 
 void start_pending_copy(const AsyncCopy& copy);
 void finish_pending_copy(const AsyncCopy& copy, const void* pc);
 void clear_pending_copies(Block& block);
+/// Checked build: accesses of the async proxy to shared memory, `offset` bytes into it.
+void check_async_read(const Block& block, std::size_t offset, unsigned bytes, const char* what);
+void mark_async_write(const Block& block, std::size_t offset, unsigned bytes);
 
 // ---- statistics.cpp
 void start_statistics(Block& block);

@@ -1,0 +1,3 @@
+#pragma once
+
+#include "tests/support/cuda_emulator/wgmma.h"
