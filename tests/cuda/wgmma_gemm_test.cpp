@@ -1,5 +1,6 @@
 #include "atrous/kernels/conv2d/wgmma_gemm.h"
 
+#include <cmath>
 #include <memory>
 #include <vector>
 
@@ -208,6 +209,46 @@ TEST_CASE("conv2d on wgmma: several convolutions of one input in one launch", "[
   run(problems);
   for (std::size_t i = 0; i < branches.size(); ++i)
     CHECK(differing(tensors[i]->y.values(), branches[i].forward_truth(true, Activation::none)) == 0);
+}
+
+TEST_CASE("conv2d on wgmma: tensors that have other channels too", "[cuda][wgmma]") {
+  if (!can_run()) return;
+  const ConvProblem<bf16> p({.batch = 2,
+                             .in_h = 9,
+                             .in_w = 8,
+                             .in_channels = 72,
+                             .out_channels = 136,
+                             .window_h = 3,
+                             .window_w = 3,
+                             .padding = 3,
+                             .rate = 3});
+  // 16 channels before x's own, 24 behind y's.
+  const std::int64_t x_pitch = p.d.in_channels + 16, y_pitch = p.d.out_channels + 24;
+  std::vector<bf16> x(std::size_t(p.d.in_pixels() * x_pitch), bf16(NAN));
+  for (std::int64_t i = 0; i < std::int64_t(p.x.size()); ++i)
+    x[std::size_t(i / p.d.in_channels * x_pitch + 16 + i % p.d.in_channels)] = p.x[std::size_t(i)];
+  const OnDevice<bf16> device_x(x), weight(p.weight);
+  const std::vector<bf16> before(std::size_t(p.d.out_pixels() * y_pitch), bf16(7.0f));
+  OnDevice<bf16> y(before);
+  const Span<const bf16> own_x = device_x.span().part(16, device_x.size() - 16);
+  run({{.direction = Gather::forward,
+        .dims = p.d,
+        .source = own_x,
+        .weight = weight.span(),
+        .epilogue = {},
+        .destination = y.span(),
+        .source_pitch = x_pitch,
+        .destination_pitch = y_pitch}});
+  const std::vector<bf16> got = y.values();
+  std::int64_t wrong = 0;
+  for (std::int64_t i = 0; i < std::int64_t(got.size()); ++i) {
+    const std::int64_t channel = i % y_pitch;
+    const double truth =
+        channel < p.d.out_channels ? p.y[std::size_t(i / y_pitch * p.d.out_channels + channel)] : 7.0;
+    wrong += !same(got[std::size_t(i)], bf16(float(truth)));
+  }
+  CHECK(wrong == 0);
+  CHECK(y.intact());
 }
 
 }  // namespace atrous::tests

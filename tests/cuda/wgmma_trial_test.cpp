@@ -9,6 +9,7 @@
 #include <thread>
 #include <vector>
 
+#include "atrous/core/verbose.h"
 #include "atrous/kernels/first_use.h"
 #include "tests/cuda/conv_support.h"
 
@@ -233,6 +234,50 @@ TEST_CASE("conv2d on CUDA: wgmma serves on devices of compute capability 9.0 alo
   CHECK(threads_of() == 128);
   setenv("ATROUS_CUDA_CONV", "fast", 1);
   CHECK_THROWS_AS(threads_of(), ValueError);
+}
+
+TEST_CASE("conv2d on CUDA: statistics of an output that wgmma computed", "[cuda][wgmma]") {
+  const ConvProblem<bf16> p({.batch = 2,
+                             .in_h = 9,
+                             .in_w = 10,
+                             .in_channels = 64,
+                             .out_channels = 104,
+                             .window_h = 3,
+                             .window_w = 3,
+                             .padding = 1});
+  const OnDevice<bf16> x(p.x), weight(p.weight);
+  const SmallDevice device;
+  std::vector<double> mean[2], var[2];
+  for (const int capability : {80, 90}) {
+    emu::config().capability = capability;
+    const Device cuda = kCudaStream.device;
+    OnDevice<bf16> y(p.dy.size()),
+        workspace(kernels::conv2d_forward_statistics_workspace_size<bf16>(p.d, cuda));
+    OnDevice<double> sums(kernels::conv2d_forward_statistics_sums_size<bf16>(p.d, cuda)), m(p.d.out_channels),
+        v(p.d.out_channels);
+    kernels::cuda::conv2d_forward_statistics<bf16>(kCudaStream, p.d, x.span(), weight.span(), {},
+                                                   workspace.span(), sums.span(), y.span(), m.span(),
+                                                   v.span());
+    CHECK(differing(y.values(), p.y) == 0);
+    CHECK(sums.intact());
+    mean[capability / 90] = m.values();
+    var[capability / 90] = v.values();
+  }
+  for (std::size_t k = 0; k < mean[0].size(); ++k) {
+    CHECK(std::abs(mean[0][k] - mean[1][k]) < 1e-6);
+    CHECK(std::abs(var[0][k] - var[1][k]) < 1e-6 * (1 + var[0][k]));
+  }
+}
+
+TEST_CASE("verbose: topics stand in a list", "[wgmma]") {
+  struct Restore {
+    ~Restore() { unsetenv("ATROUS_VERBOSE"); }
+  } restore;
+  CHECK_FALSE(verbose("dispatch"));
+  setenv("ATROUS_VERBOSE", "memory,dispatch", 1);
+  CHECK(verbose("dispatch"));
+  CHECK(verbose("memory"));
+  CHECK_FALSE(verbose("mem"));
 }
 #endif
 
