@@ -4,7 +4,8 @@
 
 #include "atrous/autograd/variable.h"
 
-// Elementwise operations on tensors of any shape. Two tensors must have the same shape: nothing is broadcast.
+// Elementwise operations on tensors of any shape. Two tensors must have the same shape: nothing is broadcast
+// but the factors of scale_channels.
 
 namespace atrous {
 
@@ -15,11 +16,36 @@ Variable relu(const Variable& x);
 /// NaN stays NaN.
 Variable relu6(const Variable& x);
 
+/// y = x min(max(x + 3, 0), 6) / 6, element by element. The gradient is 0 up to -3, 1 from 3 on.
+/// Source: Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+Variable hard_swish(const Variable& x);
+
+/// y = min(max(x + 3, 0), 6) / 6, element by element. The gradient where y is 0 or 1 is 0.
+/// Source: Howard et al., "Searching for MobileNetV3", ICCV 2019, section 5.2.
+Variable hard_sigmoid(const Variable& x);
+
+/// y = 1 / (1 + exp(-x)), element by element.
+Variable sigmoid(const Variable& x);
+
 /// a + b. Throws ShapeError unless the shapes agree.
 Variable add(const Variable& a, const Variable& b);
 
 /// a * b, element by element. Throws ShapeError unless the shapes agree.
 Variable mul(const Variable& a, const Variable& b);
+
+/// The greater of a and b, element by element, a NaN before anything else. The gradient goes to where the
+/// value came from, of equals to a. Throws ShapeError unless the shapes agree.
+Variable maximum(const Variable& a, const Variable& b);
+
+/// A factor for each channel of each image.
+///
+///   y[n,h,w,c] = factors[n,0,0,c] * x[n,h,w,c]
+///
+///   x        [N, H, W, C]
+///   factors  [N, 1, 1, C]
+///
+/// Throws ShapeError for other shapes.
+Variable scale_channels(const Variable& x, const Variable& factors);
 
 /// factor * x.
 Variable scale(const Variable& x, double factor);

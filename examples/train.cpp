@@ -107,7 +107,7 @@ class Run {
                                    .scale_min = range[0],
                                    .scale_max = range[1],
                                    .scale_step = options_.scale_step},
-                       .preprocessing = model_->convention().preprocessing},
+                       .preprocessing = model_->preprocessing()},
                       step_);
     Progress progress("train", "steps", options_.steps, step_);
     auto saved = Clock::now();

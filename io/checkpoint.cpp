@@ -21,7 +21,8 @@ constexpr const char *kFormat = "atrous.format", *kModel = "atrous.model", *kCon
                      *kOutputStride = "atrous.output_stride", *kPreprocessing = "atrous.preprocessing",
                      *kBatchNorm = "atrous.batch_norm", *kClassNames = "atrous.class_names",
                      *kColors = "atrous.colors", *kIgnoreColor = "atrous.ignore_color",
-                     *kChecksums = "atrous.crc32c";
+                     *kHeadWidth = "atrous.head_width", *kMultiGrid = "atrous.multi_grid",
+                     *kAuxiliary = "atrous.auxiliary", *kChecksums = "atrous.crc32c";
 // Class names and colours of 65536 classes stay far below.
 constexpr std::size_t kMaxJsonText = 1 << 20;
 constexpr int kMaxJsonDepth = 3;
@@ -108,6 +109,9 @@ bool take_color(const Json& value, Rgb& to) {
 
 bool take_preprocessing(const Json& value, Preprocessing& to) {
   to.name = value.at("name").get<std::string>();
+  const std::string order = value.value("order", "rgb");
+  if (order != "rgb" && order != "bgr") return false;
+  to.bgr = order == "bgr";
   return take_three(value.at("mean"), to.mean) && take_three(value.at("deviation"), to.deviation) &&
          take_three(value.at("pad_color"), to.pad_color) &&
          std::none_of(to.deviation.begin(), to.deviation.end(), [](double d) { return d == 0; });
@@ -122,6 +126,11 @@ bool take_batch_norm(const Json& value, std::map<std::string, CheckpointInfo::Ba
     to[part] = read;
   }
   return true;
+}
+
+std::string shortest(double value) {
+  char text[32];
+  return {text, std::to_chars(text, text + sizeof text, value).ptr};
 }
 
 std::string hex(std::uint32_t value) {
@@ -153,14 +162,17 @@ std::map<std::string, std::string> checkpoint_metadata(const CheckpointInfo& inf
   texts[kModel] = info.model;
   texts[kConvention] = info.convention;
   texts[kClasses] = std::to_string(info.classes);
-  char width[32];
-  texts[kWidth] = std::string(width, std::to_chars(width, width + sizeof width, info.width).ptr);
+  texts[kWidth] = shortest(info.width);
   texts[kOutputStride] = std::to_string(info.output_stride);
-  texts[kPreprocessing] = Json{{"name", info.preprocessing.name},
-                               {"mean", info.preprocessing.mean},
-                               {"deviation", info.preprocessing.deviation},
-                               {"pad_color", info.preprocessing.pad_color}}
-                              .dump();
+  if (info.head_width != 1) texts[kHeadWidth] = shortest(info.head_width);
+  if (!info.multi_grid.empty()) texts[kMultiGrid] = Json(info.multi_grid).dump();
+  if (info.auxiliary) texts[kAuxiliary] = "1";
+  Json preprocessing = {{"name", info.preprocessing.name},
+                        {"mean", info.preprocessing.mean},
+                        {"deviation", info.preprocessing.deviation},
+                        {"pad_color", info.preprocessing.pad_color}};
+  if (info.preprocessing.bgr) preprocessing["order"] = "bgr";
+  texts[kPreprocessing] = preprocessing.dump();
   Json batch_norm = Json::object(), names = Json::array(), colors = Json::array();
   for (const auto& [part, constants] : info.batch_norm)
     batch_norm[part] = {{"epsilon", constants.epsilon}, {"decay", constants.decay}};
@@ -186,7 +198,14 @@ CheckpointInfo checkpoint_info(const std::map<std::string, std::string>& metadat
   info.convention = fields.text(kConvention);
   info.classes = fields.number<std::int64_t>(kClasses, 1, 65536);
   info.width = fields.number<double>(kWidth, 1e-3, 16);
-  info.output_stride = fields.number<std::int64_t>(kOutputStride, 1, 64);
+  info.output_stride = fields.number<std::int64_t>(kOutputStride, 1, 256);
+  if (metadata.count(kHeadWidth)) info.head_width = fields.number<double>(kHeadWidth, 1e-3, 16);
+  if (metadata.count(kAuxiliary)) info.auxiliary = fields.number<int>(kAuxiliary, 0, 1) == 1;
+  if (metadata.count(kMultiGrid))
+    fields.take(kMultiGrid, [&](const Json& value) {
+      info.multi_grid = value.get<std::vector<std::int64_t>>();
+      return info.multi_grid.size() <= 16;
+    });
   fields.take(kPreprocessing,
               [&](const Json& value) { return take_preprocessing(value, info.preprocessing); });
   fields.take(kBatchNorm, [&](const Json& value) { return take_batch_norm(value, info.batch_norm); });
@@ -206,7 +225,7 @@ CheckpointInfo checkpoint_info(const std::map<std::string, std::string>& metadat
                 [&](const Json& value) { return take_color(value, info.colormap.ignore_color); });
   info.extra = metadata;
   for (const char* key : {kFormat, kModel, kConvention, kClasses, kWidth, kOutputStride, kPreprocessing,
-                          kBatchNorm, kClassNames, kColors, kIgnoreColor, kChecksums})
+                          kBatchNorm, kClassNames, kColors, kIgnoreColor, kHeadWidth, kMultiGrid, kAuxiliary, kChecksums})
     info.extra.erase(key);
   return info;
 }

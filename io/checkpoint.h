@@ -29,7 +29,10 @@ struct CheckpointInfo {
   std::string convention = "atrous";  ///< atrous.convention: "atrous", "torchvision", ...
   std::int64_t classes = 0;           ///< atrous.classes, 1..65536
   double width = 1;                   ///< atrous.width: channel multiplier, above 0, at most 16
-  std::int64_t output_stride = 16;    ///< atrous.output_stride, 1..64
+  double head_width = 1;              ///< atrous.head_width, the same of the head; left out if 1
+  std::int64_t output_stride = 16;    ///< atrous.output_stride, 1..256
+  std::vector<std::int64_t> multi_grid = {};  ///< atrous.multi_grid, a JSON array; left out for none
+  bool auxiliary = false;  ///< atrous.auxiliary: with the auxiliary classifier of training; left out if not
   Preprocessing preprocessing;        ///< atrous.preprocessing, a JSON object
   std::map<std::string, BatchNorm>
       batch_norm;     ///< atrous.batch_norm, a JSON object: part of the model -> constants

@@ -11,7 +11,7 @@ void normalise(Span<const T> values, const Preprocessing& how, Span<float> out) 
   parallel_for(values.size() / 3, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t c = 0; c < 3; ++c)
-        out[3 * i + c] =
+        out[3 * i + (how.bgr ? 2 - c : c)] =
             float((double(values[3 * i + c]) - how.mean[std::size_t(c)]) / how.deviation[std::size_t(c)]);
   });
 }

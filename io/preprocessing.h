@@ -7,12 +7,14 @@
 
 namespace atrous::io {
 
-/// What happens to an image before the network: y = (x - mean) / deviation for red, green, blue, x in 0..255.
-/// Weights are worth nothing without it, so checkpoints carry it.
+/// What happens to an image before the network: y = (x - mean) / deviation for red, green, blue, x in 0..255,
+/// in that order or, for networks from Caffe, with blue first. Weights are worth nothing without it, so
+/// checkpoints carry it.
 struct Preprocessing {
   std::string name = "x/127.5-1";
   std::array<double, 3> mean{127.5, 127.5, 127.5}, deviation{127.5, 127.5, 127.5};
   std::array<double, 3> pad_color{127.5, 127.5, 127.5};  ///< of pixels added to reach a size, in 0..255
+  bool bgr = false;  ///< the network's channels are blue, green, red; the numbers above stay red, green, blue
   bool operator==(const Preprocessing&) const = default;
 };
 

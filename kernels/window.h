@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <ostream>
+#include <utility>
 
 #include "atrous/core/host_device.h"
 
@@ -76,6 +77,31 @@ ATROUS_HD constexpr std::int64_t reader_of(std::int64_t at, std::int64_t tap, st
 constexpr Padding same_padding(PerAxis taps, PerAxis rate) {
   const std::int64_t v = rate.h * (taps.h - 1) / 2, h = rate.w * (taps.w - 1) / 2;
   return {v, v, h, h};
+}
+
+/// How a layer finds the zeros around its input.
+enum class PaddingRule {
+  symmetric,  ///< rate * (taps - 1) / 2 on every side, whatever the size: corners stay on corners
+  same        ///< TensorFlow's SAME, below: for an even side and stride 2 the grid lies a pixel further on
+};
+
+/// TensorFlow's SAME along one axis: the output has in / stride positions, rounded up; of an odd number of
+/// zeros the larger half lies behind. Returns the zeros before and behind.
+constexpr std::pair<std::int64_t, std::int64_t> tensorflow_same(std::int64_t in, std::int64_t taps,
+                                                                std::int64_t rate, std::int64_t stride) {
+  const std::int64_t out = (in + stride - 1) / stride;
+  const std::int64_t wanted = (out - 1) * stride + window_extent(taps, rate) - in;
+  const std::int64_t total = wanted > 0 ? wanted : 0;
+  return {total / 2, total - total / 2};
+}
+
+/// The padding of a rule for an image of in_h x in_w pixels.
+constexpr Padding padding_of(PaddingRule rule, std::int64_t in_h, std::int64_t in_w, PerAxis taps,
+                             PerAxis rate, PerAxis stride) {
+  if (rule == PaddingRule::symmetric) return same_padding(taps, rate);
+  const auto v = tensorflow_same(in_h, taps.h, rate.h, stride.h);
+  const auto h = tensorflow_same(in_w, taps.w, rate.w, stride.w);
+  return {v.first, v.second, h.first, h.second};
 }
 
 }  // namespace atrous

@@ -32,7 +32,8 @@ Aspp::Aspp(const AsppSettings& s)
     : conv1x1_(branch(s, 1, 1), Activation::relu, s.batch_norm),
       image_pool_(branch(s, 1, 1), Activation::relu, s.batch_norm),
       project_(projection(s), Activation::relu, s.batch_norm),
-      dropout_(s.dropout) {
+      dropout_(s.dropout),
+      pooling_first_(s.pooling_first) {
   add_child("conv1x1", conv1x1_);
   for (const std::int64_t rate : s.rates) {
     const Conv2dSettings settings = branch(s, 3, rate);
@@ -50,8 +51,9 @@ Aspp::Aspp(const AsppSettings& s)
 Variable Aspp::forward(const Variable& x) {
   std::vector<Variable> parts = {conv1x1_.forward(x)};
   for (const auto& rate : rates_) parts.push_back(rate->forward(x));
-  parts.push_back(resize_bilinear(image_pool_.forward(global_avg_pool2d(x)),
-                                  {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true}));
+  const Variable pooled = resize_bilinear(image_pool_.forward(global_avg_pool2d(x)),
+                                          {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
+  parts.insert(pooling_first_ ? parts.begin() : parts.end(), pooled);
   return dropout_.forward(project_.forward(concat_channels(parts)));
 }
 

@@ -13,6 +13,7 @@ struct AsppSettings {
   std::int64_t channels = 256;           ///< of each branch, and of the output
   std::vector<std::int64_t> rates = {};  ///< of the 3x3 branches; none: pooling and 1x1 alone
   bool separable = false;                ///< 3x3 branches as separable convolutions
+  bool pooling_first = false;            ///< the branches' order: image pooling, 1x1, rates
   double dropout = 0.1;
   BatchNormConstants batch_norm = {.epsilon = 1e-5};
   Initialiser init = Initialiser::xavier_uniform();
@@ -27,9 +28,9 @@ std::vector<std::int64_t> aspp_rates(std::int64_t output_stride);
 ///   y = dropout(project(concat[1x1(x), 3x3 rate r1(x), ..., resize(pool(mean of x))]))
 ///
 /// Every step is a convolution without bias, batch norm, relu. The branches are concatenated in that order:
-/// 1x1, the rates, image pooling last (TensorFlow's DeepLab has it first). The pooled 1x1 map is resized to
-/// the size of x, which is the same value everywhere. Children: conv1x1, rate0, rate1, ..., image_pool,
-/// project, dropout.
+/// 1x1, the rates, image pooling last, or first with `pooling_first` (TensorFlow's DeepLab). The pooled 1x1
+/// map is resized to the size of x, which is the same value everywhere. Children: conv1x1, rate0, rate1, ...,
+/// image_pool, project, dropout.
 /// Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3.
 class Aspp : public Layer {
  public:
@@ -37,6 +38,7 @@ class Aspp : public Layer {
 
   Variable forward(const Variable& x) override;
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
+  std::int64_t channels() const { return project_.settings().out_channels; }
 
  private:
   ConvBn conv1x1_;
@@ -44,6 +46,7 @@ class Aspp : public Layer {
   ConvBn image_pool_;
   ConvBn project_;
   Dropout dropout_;
+  bool pooling_first_;
 };
 
 }  // namespace atrous::layers

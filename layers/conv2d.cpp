@@ -20,10 +20,16 @@ ParameterKind Conv2dSettings::weight_kind() const {
   return depthwise ? ParameterKind::depthwise_weight : ParameterKind::conv_weight;
 }
 
+Padding Conv2dSettings::resolved_padding(const Shape& x) const {
+  if (padding) return *padding;
+  if (x.rank() != 4) return same_padding(taps, rate);  // what comes next refuses x
+  return padding_of(padding_rule, x[1], x[2], taps, rate, stride);
+}
+
 Shape Conv2dSettings::output_shape(const Shape& x, const std::string& name) const {
   ATROUS_CHECK(ShapeError, x.rank() == 4 && x[3] == in_channels, name, describe(), " expects ", in_channels,
                " channels; x is ", x);
-  const Padding p = resolved_padding();
+  const Padding p = resolved_padding(x);
   const std::int64_t h = window_positions(x[1], p.top, p.bottom, taps.h, rate.h, stride.h);
   const std::int64_t w = window_positions(x[2], p.left, p.right, taps.w, rate.w, stride.w);
   ATROUS_CHECK(ShapeError, h > 0 && w > 0, name, describe(), " leaves no output pixel of ", x);
@@ -47,21 +53,26 @@ std::string Conv2dSettings::describe() const {
 Variable apply_conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                       const Conv2dSettings& settings) {
   const Conv2dOptions options = {
-      .stride = settings.stride, .padding = settings.resolved_padding(), .rate = settings.rate};
+      .stride = settings.stride, .padding = settings.resolved_padding(x.shape()), .rate = settings.rate};
   return settings.depthwise ? depthwise_conv2d(x, weight, bias, options) : conv2d(x, weight, bias, options);
 }
 
 Conv2d::Conv2d(const Conv2dSettings& settings)
     : settings_(settings),
-      weight_(add_parameter("weight", settings.weight_shape(), settings.weight_kind(), settings.init)),
-      bias_(add_parameter("bias", {settings.out_channels}, ParameterKind::bias, Initialiser::constant(0))) {}
+      weight_(add_parameter("weight", settings.weight_shape(), settings.weight_kind(), settings.init)) {
+  if (settings.bias)
+    bias_ = &add_parameter("bias", {settings.out_channels}, ParameterKind::bias, Initialiser::constant(0));
+}
 
-Variable Conv2d::forward(const Variable& x) { return apply_conv2d(x, weight_, bias_, settings_); }
+Variable Conv2d::forward(const Variable& x) {
+  return apply_conv2d(x, weight_, bias_ ? *bias_ : Variable(), settings_);
+}
 
 Shape Conv2d::trace(const Shape& x, const std::string& name, Summary& summary) const {
   const Shape y = settings_.output_shape(x, name);
-  summary.rows.push_back({name, settings_.describe() + ", bias", y,
-                          settings_.weight_shape().numel() + settings_.out_channels, settings_.macs(y)});
+  summary.rows.push_back(
+      {name, settings_.describe() + (bias_ ? ", bias" : ""), y,
+       settings_.weight_shape().numel() + (bias_ ? settings_.out_channels : 0), settings_.macs(y)});
   return y;
 }
 

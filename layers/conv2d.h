@@ -7,8 +7,8 @@
 
 namespace atrous::layers {
 
-/// How a convolution layer is made. Sizes have no defaults. `padding` left out is the symmetric
-/// rate * (taps - 1) / 2 on every side, which keeps the size at stride 1 and aligns corners at stride 2.
+/// How a convolution layer is made. Sizes have no defaults. `padding` left out follows `padding_rule`; the
+/// symmetric one keeps the size at stride 1 and aligns corners at stride 2.
 struct Conv2dSettings {
   std::int64_t in_channels;
   std::int64_t out_channels;  ///< a depthwise convolution has in_channels * multiplier
@@ -16,10 +16,13 @@ struct Conv2dSettings {
   PerAxis stride = 1;
   PerAxis rate = 1;
   std::optional<Padding> padding = {};
+  PaddingRule padding_rule = PaddingRule::symmetric;
   bool depthwise = false;
+  bool bias = true;  ///< of Conv2d; in front of a batch norm there is none
   Initialiser init = Initialiser::he_fan_out();
 
-  Padding resolved_padding() const { return padding ? *padding : same_padding(taps, rate); }
+  /// For x [N, H, W, C].
+  Padding resolved_padding(const Shape& x) const;
   /// [R, S, C, K], or [R, S, C, M] if depthwise.
   Shape weight_shape() const;
   ParameterKind weight_kind() const;
@@ -35,7 +38,8 @@ struct Conv2dSettings {
 Variable apply_conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                       const Conv2dSettings& settings);
 
-/// A convolution with a bias and nothing behind it: logits. Parameters: weight, bias.
+/// A convolution with nothing behind it: logits. Parameters: weight and, unless the settings say otherwise,
+/// bias.
 class Conv2d : public Layer {
  public:
   explicit Conv2d(const Conv2dSettings& settings);
@@ -47,7 +51,7 @@ class Conv2d : public Layer {
  private:
   Conv2dSettings settings_;
   Variable& weight_;
-  Variable& bias_;
+  Variable* bias_ = nullptr;  // null for none
 };
 
 }  // namespace atrous::layers

@@ -51,7 +51,7 @@ kernels::Conv2dDims dense_dims(const Conv2dSettings& conv, const Shape& x, const
           .window_h = conv.taps.h,
           .window_w = conv.taps.w,
           .stride = conv.stride,
-          .padding = conv.resolved_padding(),
+          .padding = conv.resolved_padding(x),
           .rate = conv.rate};
 }
 
@@ -66,7 +66,7 @@ kernels::DepthwiseConv2dDims depthwise_dims(const Conv2dSettings& conv, const Sh
           .window_h = conv.taps.h,
           .window_w = conv.taps.w,
           .stride = conv.stride,
-          .padding = conv.resolved_padding(),
+          .padding = conv.resolved_padding(x),
           .rate = conv.rate};
 }
 

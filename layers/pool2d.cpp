@@ -28,8 +28,15 @@ Shape pooled(const Shape& x, const std::string& name, const Options& o) {
 
 }  // namespace
 
+MaxPool2dOptions MaxPool2d::options_for(const Shape& x) const {
+  MaxPool2dOptions options = options_;
+  if (rule_ == PaddingRule::same && x.rank() == 4)
+    options.padding = padding_of(rule_, x[1], x[2], options.window, 1, options.stride);
+  return options;
+}
+
 Shape MaxPool2d::trace(const Shape& x, const std::string& name, Summary& summary) const {
-  const Shape y = pooled(x, name, options_);
+  const Shape y = pooled(x, name, options_for(x));
   summary.rows.push_back({name, "max pool", y, 0, 0});
   return y;
 }

@@ -10,12 +10,17 @@ namespace atrous::layers {
 
 class MaxPool2d : public Layer {
  public:
-  explicit MaxPool2d(const MaxPool2dOptions& options) : options_(options) {}
-  Variable forward(const Variable& x) override { return max_pool2d(x, options_); }
+  /// By PaddingRule::same the padding of the options gives way to TensorFlow's for the size of x.
+  explicit MaxPool2d(const MaxPool2dOptions& options, PaddingRule rule = PaddingRule::symmetric)
+      : options_(options), rule_(rule) {}
+  Variable forward(const Variable& x) override { return max_pool2d(x, options_for(x.shape())); }
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
  private:
+  MaxPool2dOptions options_for(const Shape& x) const;
+
   MaxPool2dOptions options_;
+  PaddingRule rule_;
 };
 
 class AvgPool2d : public Layer {

@@ -4,11 +4,11 @@
 
 namespace atrous::models {
 
-StrideWalk::StrideWalk(std::int64_t output_stride, std::int64_t so_far)
+StrideWalk::StrideWalk(std::int64_t output_stride, std::int64_t so_far, std::int64_t whole)
     : output_stride_(output_stride), current_(so_far) {
-  ATROUS_CHECK(ValueError,
-               output_stride == 4 || output_stride == 8 || output_stride == 16 || output_stride == 32,
-               "models", "output stride ", output_stride, " is not 4, 8, 16 or 32");
+  const bool power_of_two = output_stride > 0 && (output_stride & (output_stride - 1)) == 0;
+  ATROUS_CHECK(ValueError, power_of_two && output_stride >= 4 && output_stride <= whole, "models",
+               "output stride ", output_stride, " is not one of 4, 8, 16, ... up to ", whole);
 }
 
 StrideWalk::Unit StrideWalk::next(std::int64_t stride) {

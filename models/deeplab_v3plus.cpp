@@ -11,7 +11,12 @@ using layers::Activation;
 using layers::Conv2dSettings;
 using layers::join_names;
 
-constexpr std::int64_t kChannels = 256, kLowChannels = 48;
+std::int64_t channels_of(const HeadOptions& o) {
+  return scaled_channels(256, o.width, o.convention->width_rounding);
+}
+std::int64_t low_channels_of(const HeadOptions& o) {
+  return scaled_channels(48, o.width, o.convention->width_rounding);
+}
 
 Conv2dSettings conv(std::int64_t in, std::int64_t out, std::int64_t taps, const Convention& convention) {
   return {.in_channels = in, .out_channels = out, .taps = taps, .init = convention.head_init};
@@ -19,25 +24,28 @@ Conv2dSettings conv(std::int64_t in, std::int64_t out, std::int64_t taps, const 
 
 }  // namespace
 
-DeepLabV3Plus::DeepLabV3Plus(const Backbone& backbone, const HeadOptions& options)
+DeepLabV3Plus::DeepLabV3Plus(const Backbone& backbone, const HeadOptions& options, bool separable)
     : align_corners_(options.convention->align_corners),
-      aspp_({.in_channels = backbone.high_channels(),
-             .channels = kChannels,
-             .rates = layers::aspp_rates(options.output_stride),
-             .dropout = options.convention->dropout,
-             .batch_norm = options.convention->head_batch_norm,
-             .init = options.convention->head_init}),
-      low_(conv(backbone.low_channels(), kLowChannels, 1, *options.convention), Activation::relu,
+      low_first_(options.convention->low_level_first),
+      aspp_(pyramid_settings(backbone, options, true, separable)),
+      low_(conv(backbone.low_channels(), low_channels_of(options), 1, *options.convention), Activation::relu,
            options.convention->head_batch_norm),
-      decoder0_(conv(kChannels + kLowChannels, kChannels, 3, *options.convention), Activation::relu,
-                options.convention->head_batch_norm),
-      decoder1_(conv(kChannels, kChannels, 3, *options.convention), Activation::relu,
-                options.convention->head_batch_norm),
-      logits_(logits_settings(kChannels, options.classes)) {
+      logits_(logits_settings(channels_of(options), options.classes)) {
+  const Convention& convention = *options.convention;
+  const std::int64_t channels = channels_of(options);
   add_child("aspp", aspp_);
   add_child("low", low_);
-  add_child("decoder0", decoder0_);
-  add_child("decoder1", decoder1_);
+  for (int i = 0; i < convention.decoder_convs; ++i) {
+    const Conv2dSettings settings =
+        conv(i == 0 ? channels + low_channels_of(options) : channels, channels, 3, convention);
+    if (separable)
+      decoder_.push_back(
+          std::make_unique<layers::SeparableConvBn>(settings, Activation::relu, convention.head_batch_norm));
+    else
+      decoder_.push_back(
+          std::make_unique<layers::ConvBn>(settings, Activation::relu, convention.head_batch_norm));
+    add_child("decoder" + std::to_string(i), *decoder_.back());
+  }
   add_child("logits", logits_);
 }
 
@@ -46,17 +54,19 @@ Variable DeepLabV3Plus::forward(const Features& features) {
   const Variable high =
       resize_bilinear(aspp_.forward(features.high),
                       {.out_h = low.dim(1), .out_w = low.dim(2), .align_corners = align_corners_});
-  return logits_.forward(decoder1_.forward(decoder0_.forward(concat_channels({high, low}))));
+  Variable x = low_first_ ? concat_channels({low, high}) : concat_channels({high, low});
+  for (const auto& step : decoder_) x = step->forward(x);
+  return logits_.forward(x);
 }
 
 Shape DeepLabV3Plus::trace(const FeatureShapes& features, const std::string& name,
                            layers::Summary& summary) const {
-  aspp_.trace(features.high, join_names(name, "aspp"), summary);
+  const Shape high = aspp_.trace(features.high, join_names(name, "aspp"), summary);
   const Shape low = low_.trace(features.low, join_names(name, "low"), summary);
-  const Shape joined = low.with(3, kChannels + kLowChannels);
-  const Shape refined = decoder1_.trace(decoder0_.trace(joined, join_names(name, "decoder0"), summary),
-                                        join_names(name, "decoder1"), summary);
-  return logits_.trace(refined, join_names(name, "logits"), summary);
+  Shape x = low.with(3, high[3] + low[3]);
+  for (std::size_t i = 0; i < decoder_.size(); ++i)
+    x = decoder_[i]->trace(x, join_names(name, "decoder" + std::to_string(i)), summary);
+  return logits_.trace(x, join_names(name, "logits"), summary);
 }
 
 }  // namespace atrous::models

@@ -1,5 +1,7 @@
 #include "atrous/models/mobilenet_v2.h"
 
+#include "atrous/autograd/layout.h"
+
 namespace atrous::models {
 namespace {
 
@@ -15,13 +17,16 @@ Conv2dSettings pointwise(std::int64_t in, std::int64_t out, const layers::Initia
 }
 
 Conv2dSettings depthwise(const InvertedResidual::Settings& s) {
-  return {.in_channels = s.expanded_channels,
-          .out_channels = s.expanded_channels,
-          .taps = 3,
-          .stride = s.stride,
-          .rate = s.rate,
-          .depthwise = true,
-          .init = s.init};
+  Conv2dSettings conv = {.in_channels = s.expanded_channels,
+                         .out_channels = s.expanded_channels,
+                         .taps = 3,
+                         .stride = s.stride,
+                         .rate = s.rate,
+                         .depthwise = true,
+                         .init = s.init};
+  if (s.padding == MobilePadding::same) conv.padding_rule = PaddingRule::same;
+  if (s.padding == MobilePadding::before_expansion) conv.padding = 0;
+  return conv;
 }
 
 // Expansion factor, channels at width 1, repetitions, stride of the first.
@@ -35,6 +40,7 @@ constexpr Group kGroups[] = {{1, 16, 1, 1}, {6, 24, 2, 2},  {6, 32, 3, 2}, {6, 6
 
 InvertedResidual::InvertedResidual(const Settings& s, const layers::BatchNormConstants& constants)
     : residual_(s.residual),
+      border_(s.padding == MobilePadding::before_expansion ? s.rate : 0),
       expand_(s.expanded_channels == s.in_channels
                   ? nullptr
                   : std::make_unique<ConvBn>(pointwise(s.in_channels, s.expanded_channels, s.init),
@@ -46,30 +52,41 @@ InvertedResidual::InvertedResidual(const Settings& s, const layers::BatchNormCon
   add_child("project", project_);
 }
 
+Variable InvertedResidual::widened(const Variable& x) {
+  const Variable in = border_ == Padding(0) ? x : pad(x, border_);
+  return expand_ ? expand_->forward(in) : in;
+}
+
 Variable InvertedResidual::forward(const Variable& x) {
-  const Variable wide = expand_ ? expand_->forward(x) : x;
-  return layers::forward_separable(depthwise_, project_, wide, residual_ ? x : Variable());
+  return layers::forward_separable(depthwise_, project_, widened(x), residual_ ? x : Variable());
+}
+
+Variable InvertedResidual::expanded(const Variable& x) { return depthwise_.forward(widened(x)); }
+
+Variable InvertedResidual::projected(const Variable& x, const Variable& expanded) {
+  return project_.forward(expanded, residual_ ? x : Variable());
 }
 
 Shape InvertedResidual::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
-  const Shape wide = expand_ ? expand_->trace(x, join_names(name, "expand"), summary) : x;
+  const Shape in = x.with(1, x[1] + 2 * border_.top).with(2, x[2] + 2 * border_.left);
+  const Shape wide = expand_ ? expand_->trace(in, join_names(name, "expand"), summary) : in;
   return project_.trace(depthwise_.trace(wide, join_names(name, "depthwise"), summary),
                         join_names(name, "project"), summary);
 }
 
 MobileNetV2::MobileNetV2(const BackboneOptions& options)
-    : batch_norm_(options.convention->mobilenet_batch_norm) {
+    : batch_norm_(options.convention->mobilenet_batch_norm), low_level_(options.convention->low_level) {
   const Convention& convention = *options.convention;
   const auto scaled = [&](std::int64_t channels) {
     return scaled_channels(channels, options.width, convention.width_rounding);
   };
   std::int64_t channels = scaled(32);
-  stem_ = std::make_unique<ConvBn>(Conv2dSettings{.in_channels = 3,
-                                                  .out_channels = channels,
-                                                  .taps = 3,
-                                                  .stride = 2,
-                                                  .init = convention.mobilenet_init},
-                                   Activation::relu6, batch_norm_);
+  const MobilePadding padding = convention.mobilenet_padding;
+  Conv2dSettings stem = {
+      .in_channels = 3, .out_channels = channels, .taps = 3, .stride = 2, .init = convention.mobilenet_init};
+  if (padding == MobilePadding::same) stem.padding_rule = PaddingRule::same;
+  if (padding == MobilePadding::before_expansion) stem.padding = 0;
+  stem_ = std::make_unique<ConvBn>(stem, Activation::relu6, batch_norm_);
   add_child("stem", *stem_);
 
   StrideWalk walk(options.output_stride, 2);
@@ -89,11 +106,13 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options)
               .stride = unit.stride,
               .rate = unit.rate,
               .residual = i > 0 && channels == out,
+              .padding = padding,
               .init = convention.mobilenet_init},
           batch_norm_));
       add_child("block" + std::to_string(blocks_.size() - 1), *blocks_.back());
       channels = out;
-      if (blocks_.size() == kLowLevelBlock + 1) low_channels_ = out;
+      if (blocks_.size() == kLowLevelBlock + 1)
+        low_channels_ = low_level_ == LowLevel::inside_unit ? blocks_.back()->expanded_channels() : out;
     }
   }
   high_channels_ = channels;
@@ -101,11 +120,17 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options)
 
 Features MobileNetV2::features(const Variable& image) {
   Features features;
-  features.high = stem_->forward(image);
+  Variable x = stem_->forward(image);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
-    features.high = blocks_[i]->forward(features.high);
-    if (i == kLowLevelBlock) features.low = features.high;
+    if (i == kLowLevelBlock && low_level_ == LowLevel::inside_unit) {
+      features.low = blocks_[i]->expanded(x);
+      x = blocks_[i]->projected(x, features.low);
+      continue;
+    }
+    x = blocks_[i]->forward(x);
+    if (i == kLowLevelBlock) features.low = x;
   }
+  features.high = x;
   return features;
 }
 
@@ -115,7 +140,7 @@ FeatureShapes MobileNetV2::trace(const Shape& image, const std::string& name,
   shapes.high = stem_->trace(image, join_names(name, "stem"), summary);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     shapes.high = blocks_[i]->trace(shapes.high, join_names(name, "block" + std::to_string(i)), summary);
-    if (i == kLowLevelBlock) shapes.low = shapes.high;
+    if (i == kLowLevelBlock) shapes.low = shapes.high.with(3, low_channels_);
   }
   return shapes;
 }

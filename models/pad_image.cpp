@@ -27,7 +27,8 @@ Tensor pad_image(const Tensor& image, std::int64_t h, std::int64_t w, const Prep
                w);
   if (h == in_h && w == in_w) return image;
   float colour[3];
-  for (std::size_t c = 0; c < 3; ++c) colour[c] = float((how.pad_color[c] - how.mean[c]) / how.deviation[c]);
+  for (std::size_t c = 0; c < 3; ++c)
+    colour[how.bgr ? 2 - c : c] = float((how.pad_color[c] - how.mean[c]) / how.deviation[c]);
   Tensor y = Tensor::empty({batch, h, w, 3});
   const Span<const float> from = image.span<float>();
   const Span<float> to = y.span<float>();

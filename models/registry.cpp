@@ -3,40 +3,100 @@
 #include <algorithm>
 
 #include "atrous/core/error.h"
+#include "atrous/models/deeplab_v1.h"
+#include "atrous/models/deeplab_v2.h"
 #include "atrous/models/deeplab_v3.h"
 #include "atrous/models/deeplab_v3plus.h"
+#include "atrous/models/lraspp.h"
 #include "atrous/models/mobilenet_v2.h"
+#include "atrous/models/mobilenet_v3.h"
 #include "atrous/models/resnet.h"
+#include "atrous/models/vgg16.h"
+#include "atrous/models/xception.h"
 
 namespace atrous::models {
 namespace {
+
+// Kinds of backbones, for what a head may stand on.
+enum Kind : unsigned {
+  kVgg = 1,
+  kBasicResNet = 2,
+  kBottleneckResNet = 4,
+  kXception = 8,
+  kMobileNetV2 = 16,
+  kMobileNetV3 = 32
+};
+constexpr unsigned kResNet = kBasicResNet | kBottleneckResNet;
+constexpr unsigned kMobile = kMobileNetV2 | kMobileNetV3;
+constexpr unsigned kModern = kResNet | kXception | kMobile;
+constexpr unsigned kWithMiddle = kResNet | kMobileNetV3;  // with features for an auxiliary classifier
 
 template <class T, class... Args>
 std::unique_ptr<Backbone> backbone(Args... args) {
   return std::make_unique<T>(args...);
 }
-template <class T>
+template <class T, auto... args>
 std::unique_ptr<Head> head(const Backbone& on, const HeadOptions& options) {
-  return std::make_unique<T>(on, options);
+  return std::make_unique<T>(on, options, args...);
 }
 
 struct BackboneEntry {
   const char* name;
+  Kind kind;
   std::unique_ptr<Backbone> (*make)(const BackboneOptions&);
 };
+// clang-format off
 constexpr BackboneEntry kBackbones[] = {
-    {"mobilenet_v2", [](const BackboneOptions& o) { return backbone<MobileNetV2>(o); }},
-    {"resnet18", [](const BackboneOptions& o) { return backbone<ResNet>(18, o); }},
-    {"resnet50", [](const BackboneOptions& o) { return backbone<ResNet>(50, o); }},
+    {"mobilenet_v2", kMobileNetV2, [](const BackboneOptions& o) { return backbone<MobileNetV2>(o); }},
+    {"mobilenet_v3_large", kMobileNetV3, [](const BackboneOptions& o) { return backbone<MobileNetV3>(o); }},
+    {"resnet18", kBasicResNet, [](const BackboneOptions& o) { return backbone<ResNet>(18, false, o); }},
+    {"resnet50", kBottleneckResNet, [](const BackboneOptions& o) { return backbone<ResNet>(50, false, o); }},
+    {"resnet50_beta", kBottleneckResNet, [](const BackboneOptions& o) { return backbone<ResNet>(50, true, o); }},
+    {"resnet101", kBottleneckResNet, [](const BackboneOptions& o) { return backbone<ResNet>(101, false, o); }},
+    {"resnet101_beta", kBottleneckResNet, [](const BackboneOptions& o) { return backbone<ResNet>(101, true, o); }},
+    {"vgg16", kVgg, [](const BackboneOptions& o) { return backbone<Vgg16>(o); }},
+    {"xception_41", kXception, [](const BackboneOptions& o) { return backbone<Xception>(41, o); }},
+    {"xception_65", kXception, [](const BackboneOptions& o) { return backbone<Xception>(65, o); }},
+    {"xception_71", kXception, [](const BackboneOptions& o) { return backbone<Xception>(71, o); }},
 };
+// clang-format on
 
 struct HeadEntry {
   const char* name;
+  unsigned on;  // kinds of backbones
   std::unique_ptr<Head> (*make)(const Backbone&, const HeadOptions&);
+  std::int64_t output_stride = 0;  // where none is asked for; 0: the convention's
+  bool auxiliary = false;          // whether the convention's auxiliary classifier belongs to it
+  int cascade = 0;                 // stages that it wants behind the last
+  bool skips = false;              // features of every scale of the backbone
+  bool multi_scale = false;        // sees the image at three scales
 };
+// clang-format off
 constexpr HeadEntry kHeads[] = {
-    {"deeplab_v3", head<DeepLabV3>},
-    {"deeplab_v3plus", head<DeepLabV3Plus>},
+    {.name = "deeplab_v1", .on = kVgg, .make = head<DeepLabV1, FieldOfView::plain, false>, .output_stride = 8},
+    {.name = "deeplab_v1_4x4", .on = kVgg, .make = head<DeepLabV1, FieldOfView::four_by_four, false>, .output_stride = 8},
+    {.name = "deeplab_v1_7x7", .on = kVgg, .make = head<DeepLabV1, FieldOfView::seven_by_seven, false>, .output_stride = 8},
+    {.name = "deeplab_v1_largefov", .on = kVgg, .make = head<DeepLabV1, FieldOfView::large, false>, .output_stride = 8},
+    {.name = "deeplab_v1_msc", .on = kVgg, .make = head<DeepLabV1, FieldOfView::plain, true>, .output_stride = 8, .skips = true},
+    {.name = "deeplab_v1_msc_largefov", .on = kVgg, .make = head<DeepLabV1, FieldOfView::large, true>, .output_stride = 8, .skips = true},
+    {.name = "deeplab_v2_largefov", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large_fov>, .output_stride = 8},
+    {.name = "deeplab_v2_aspp_s", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::small>, .output_stride = 8},
+    {.name = "deeplab_v2_aspp_l", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large>, .output_stride = 8},
+    {.name = "deeplab_v2_msc_largefov", .on = kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large_fov>, .output_stride = 8, .multi_scale = true},
+    {.name = "deeplab_v2_msc_aspp_l", .on = kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large>, .output_stride = 8, .multi_scale = true},
+    {.name = "deeplab_v3", .on = kModern, .make = head<DeepLabV3>, .auxiliary = true},
+    {.name = "deeplab_v3_cascade", .on = kBottleneckResNet, .make = head<DeepLabV3Cascade>, .cascade = 3},
+    {.name = "deeplab_v3plus", .on = kModern, .make = head<DeepLabV3Plus>},
+    {.name = "deeplab_v3plus_plain", .on = kXception, .make = head<DeepLabV3Plus, false>},
+    {.name = "deeplab_v3plus_separable", .on = kModern & ~kXception, .make = head<DeepLabV3Plus, true>},
+    {.name = "lraspp", .on = kMobileNetV3, .make = head<LrAspp>, .output_stride = 16},
+};
+// clang-format on
+
+// What a name stands for; null and null for none.
+struct Entry {
+  const HeadEntry* head = nullptr;
+  const BackboneEntry* backbone = nullptr;
 };
 
 std::string full_name(const HeadEntry& h, const BackboneEntry& b) {
@@ -70,12 +130,20 @@ std::size_t edits(std::string_view a, std::string_view b) {
   fail<ValueError>("models", "unknown model \"", name, "\"; did you mean ", text, '?');
 }
 
+Entry find(std::string_view name) {
+  for (const HeadEntry& h : kHeads)
+    for (const BackboneEntry& b : kBackbones)
+      if ((h.on & b.kind) && full_name(h, b) == name) return {&h, &b};
+  fail_unknown(name);
+}
+
 }  // namespace
 
 std::vector<std::string> names() {
   std::vector<std::string> all;
   for (const HeadEntry& h : kHeads)
-    for (const BackboneEntry& b : kBackbones) all.push_back(full_name(h, b));
+    for (const BackboneEntry& b : kBackbones)
+      if (h.on & b.kind) all.push_back(full_name(h, b));
   std::sort(all.begin(), all.end());
   return all;
 }
@@ -84,29 +152,45 @@ std::unique_ptr<Model> build(const ModelConfig& config) {
   const Convention& rules = convention(config.convention);
   ATROUS_CHECK(ValueError, config.classes >= 1 && config.classes <= 256, config.name, config.classes,
                " classes; labels of 8 bits allow 1 to 256");
-  for (const HeadEntry& h : kHeads) {
-    for (const BackboneEntry& b : kBackbones) {
-      if (full_name(h, b) != config.name) continue;
-      auto features =
-          b.make({.output_stride = config.output_stride, .width = config.width, .convention = &rules});
-      auto classifier =
-          h.make(*features,
-                 {.classes = config.classes, .output_stride = config.output_stride, .convention = &rules});
-      return std::make_unique<Model>(config, std::move(features), std::move(classifier));
-    }
+  const auto [h, b] = find(config.name);
+  const auto& grid = h->cascade ? rules.cascade_multi_grid : rules.multi_grid;
+  auto features = b->make({.output_stride = config.output_stride,
+                           .width = config.width,
+                           .convention = &rules,
+                           .multi_grid = config.multi_grid.empty() ? grid : config.multi_grid,
+                           .cascade = h->cascade,
+                           .skips = h->skips});
+  const HeadOptions options{.classes = config.classes,
+                            .output_stride = config.output_stride,
+                            .width = config.head_width,
+                            .convention = &rules};
+  auto classifier = h->make(*features, options);
+  ModelExtras extras;
+  if (h->multi_scale) extras.scales = {1, 0.75, 0.5};
+  if (config.auxiliary) {
+    ATROUS_CHECK(ValueError, h->auxiliary && features->middle_channels() > 0, "models", config.name,
+                 " has no place for an auxiliary classifier");
+    extras.auxiliary = std::make_unique<AuxiliaryHead>(*features, options);
   }
-  fail_unknown(config.name);
+  return std::make_unique<Model>(config, std::move(features), std::move(classifier), std::move(extras));
 }
 
 ModelConfig resolve(std::string_view name, const ModelOptions& options) {
   const std::size_t colon = name.find(':');
   const bool suffixed = colon != std::string_view::npos;
   const Convention& rules = convention(suffixed ? name.substr(colon + 1) : std::string_view());
+  const auto [h, b] = find(name.substr(0, colon));
+  const std::int64_t published = b->kind & kMobile ? rules.mobile_output_stride : rules.output_stride;
+  const std::int64_t usual = h->output_stride ? h->output_stride : published;
+  const bool auxiliary = rules.auxiliary && h->auxiliary && (b->kind & kWithMiddle);
   return {.name = std::string(name.substr(0, colon)),
           .convention = rules.name,
           .classes = options.classes,
-          .output_stride = options.output_stride ? options.output_stride : rules.output_stride,
-          .width = options.width};
+          .output_stride = options.output_stride ? options.output_stride : usual,
+          .width = options.width,
+          .head_width = options.head_width,
+          .multi_grid = options.multi_grid,
+          .auxiliary = options.auxiliary.value_or(auxiliary)};
 }
 
 std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options) {

@@ -1,26 +1,30 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "atrous/models/model.h"
 
-// Models by name: <head>_<backbone>, and after a colon the convention ("deeplab_v3_resnet50:atrous"). A new
-// backbone or head is its own file and a line in registry.cpp.
+// Models by name: <head>_<backbone>, and after a colon the convention ("deeplab_v3_resnet50:torchvision"). A
+// new backbone or head is its own file and a line in registry.cpp.
 
 namespace atrous::models {
 
 struct ModelOptions {
   std::int64_t classes = 21;
-  std::int64_t output_stride = 0;  ///< 0 for the convention's: 16
-  double width = 1;                ///< channel multiplier, MobileNet only
-  std::uint64_t seed = 1;          ///< of the initial weights
+  std::int64_t output_stride = 0;  ///< 0 for the published one: of v1 and v2 8, else the convention's
+  double width = 1;                ///< channel multiplier of the backbone
+  double head_width = 1;           ///< of the head
+  std::vector<std::int64_t> multi_grid = {};  ///< of ResNet's last stages; empty: the convention's, {1}: none
+  std::optional<bool> auxiliary = {};         ///< with the auxiliary classifier; empty: by the convention
+  std::uint64_t seed = 1;                     ///< of the initial weights
 };
 
 /// What a name and options stand for, with the convention's own where they say nothing. Throws ValueError for
-/// an unknown convention; the rest is build()'s to refuse.
+/// an unknown model or convention; the rest is build()'s to refuse.
 ModelConfig resolve(std::string_view name, const ModelOptions& options = {});
 
 /// A model with initial weights, in training mode. Throws ValueError for an unknown name (with the near ones

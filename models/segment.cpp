@@ -90,7 +90,7 @@ Tensor padded_labels(const Tensor& labels, std::int64_t h, std::int64_t w, std::
 }  // namespace
 
 Tensor prepare(const Model& model, const Tensor& image) {
-  const Preprocessing& how = model.convention().preprocessing;
+  const Preprocessing& how = model.preprocessing();
   const Tensor x = preprocess(image, how);
   const std::int64_t stride = model.config().output_stride;
   return pad_image(x, padded_size(x.dim(1), stride), padded_size(x.dim(2), stride), how);

@@ -11,8 +11,6 @@ namespace {
 
 using Tensors = std::map<std::string, Tensor>;
 
-constexpr const char* kLogits = "head.logits.";
-
 Tensors on_host(Tensors all) {
   for (auto& [name, tensor] : all) tensor = tensor.to(kCpu);
   return all;
@@ -38,7 +36,7 @@ Plan plan_load(const std::string& path, const Tensors& own, const Tensors& file,
   for (const auto& [name, tensor] : own) {
     const auto found = file.find(name);
     const bool may_keep =
-        mode == LoadMode::lenient || (mode == LoadMode::new_classes && name.starts_with(kLogits));
+        mode == LoadMode::lenient || (mode == LoadMode::new_classes && depends_on_classes(name));
     if (found == file.end()) {
       ATROUS_CHECK(IoError, mode == LoadMode::lenient, "checkpoint", path, ": wanted tensor \"", name, "\" ",
                    tensor.shape(), ", the file does not have it");
@@ -109,7 +107,7 @@ std::string LoadReport::text() const {
 
 io::CheckpointInfo checkpoint_info(const Model& model, const io::Colormap& classes) {
   const ModelConfig& config = model.config();
-  const Preprocessing& how = model.convention().preprocessing;
+  const Preprocessing& how = model.preprocessing();
   const auto constants = [](const layers::BatchNormConstants& c) {
     return io::CheckpointInfo::BatchNorm{.epsilon = c.epsilon, .decay = c.decay};
   };
@@ -118,9 +116,12 @@ io::CheckpointInfo checkpoint_info(const Model& model, const io::Colormap& class
   info.convention = config.convention;
   info.classes = config.classes;
   info.width = config.width;
+  info.head_width = config.head_width;
+  info.multi_grid = config.multi_grid;
+  info.auxiliary = config.auxiliary;
   info.output_stride = config.output_stride;
   info.preprocessing = how;
-  info.batch_norm["backbone"] = constants(model.backbone().batch_norm());
+  if (model.backbone().batch_norm()) info.batch_norm["backbone"] = constants(*model.backbone().batch_norm());
   info.batch_norm["head"] = constants(model.convention().head_batch_norm);
   info.colormap = classes;
   return info;
@@ -155,7 +156,10 @@ LoadedModel load_model(const std::string& path, std::int64_t output_stride) {
                         .convention = info.convention,
                         .classes = info.classes,
                         .output_stride = output_stride ? output_stride : info.output_stride,
-                        .width = info.width});
+                        .width = info.width,
+                        .head_width = info.head_width,
+                        .multi_grid = info.multi_grid,
+                        .auxiliary = info.auxiliary});
   Plan plan = plan_from_tensors(*loaded.model, path, &info, checkpoint.tensors, LoadMode::strict);
   commit(plan);
   loaded.model->eval();

@@ -54,6 +54,9 @@ void add_elementwise(std::vector<SelfCase>& rows) {
   };
   both("relu", Values::away_from_0, false, [](const Inputs& in) { return relu(in[0]); });
   both("relu6", Values::away_from_0_and_6, false, [](const Inputs& in) { return relu6(in[0]); });
+  both("hard_swish", Values::normal, false, [](const Inputs& in) { return hard_swish(in[0]); });
+  both("hard_sigmoid", Values::normal, false, [](const Inputs& in) { return hard_sigmoid(in[0]); });
+  both("sigmoid", Values::normal, false, [](const Inputs& in) { return sigmoid(in[0]); });
   both("scale", Values::normal, true, [](const Inputs& in) { return scale(in[0], -1.7); });
   both("dropout", Values::normal, true,
        [](const Inputs& in) { return dropout(in[0], {.probability = 0.3, .seed = 5, .call = 2}); });
@@ -69,6 +72,10 @@ void add_elementwise(std::vector<SelfCase>& rows) {
     rows.push_back(make("add", {{shape}, {shape}}, [](const Inputs& in) { return add(in[0], in[1]); }));
     rows.push_back(
         linear(make("mul", {{shape}, {shape}}, [](const Inputs& in) { return mul(in[0], in[1]); })));
+    rows.push_back(
+        make("maximum", {{shape}, {shape}}, [](const Inputs& in) { return maximum(in[0], in[1]); }));
+    rows.push_back(linear(make("scale_channels", {{shape}, {{shape[0], 1, 1, shape[3]}}},
+                               [](const Inputs& in) { return scale_channels(in[0], in[1]); })));
     rows.push_back(make("concat_channels", {{shape}, {shape.with(3, 5)}, {shape.with(3, 8)}},
                         [](const Inputs& in) { return concat_channels(in); }));
   }

@@ -18,8 +18,10 @@ struct ElementwiseCall {
   __device__ __forceinline__ Accumulator<T> apply(const Accumulator<T>* v) const {
     if constexpr (Inputs == 1)
       return f(v[0]);
-    else
+    else if constexpr (Inputs == 2)
       return f(v[0], v[1]);
+    else
+      return f(v[0], v[1], v[2]);
   }
 };
 
@@ -64,7 +66,7 @@ std::int64_t misalignment(const T* p) {
   return std::int64_t(reinterpret_cast<std::uintptr_t>(p) % 16 / sizeof(T));
 }
 
-/// y[i] = f(x[i]...) for one or two inputs. Spans that begin at different distances from a multiple of 16
+/// y[i] = f(x[i]...) for one to three inputs. Spans that begin at different distances from a multiple of 16
 /// bytes are read element by element.
 template <class T, class F, class... Inputs>
 void elementwise(Stream stream, const F& f, Span<T> y, const Inputs&... x) {

@@ -17,6 +17,26 @@ ATROUS_KERNEL(relu6_forward, Span<const T> x, Span<T> y);
 /// dx[i] = dy[i] where 0 < y[i] < 6, else 0. Reads the output y.
 ATROUS_KERNEL(relu6_backward, Span<const T> y, Span<const T> dy, Span<T> dx);
 
+/// y[i] = x[i] * min(max(x[i] + 3, 0), 6) / 6: 0 up to -3, x from 3 on. NaN stays NaN.
+ATROUS_KERNEL(hard_swish_forward, Span<const T> x, Span<T> y);
+/// dx[i] = dy[i] * (0 for x[i] <= -3, 1 for x[i] >= 3, else (2 x[i] + 3) / 6). Reads the input.
+ATROUS_KERNEL(hard_swish_backward, Span<const T> x, Span<const T> dy, Span<T> dx);
+
+/// y[i] = min(max(x[i] + 3, 0), 6) / 6. NaN stays NaN.
+ATROUS_KERNEL(hard_sigmoid_forward, Span<const T> x, Span<T> y);
+/// dx[i] = dy[i] / 6 where 0 < y[i] < 1, else 0. Reads the output y.
+ATROUS_KERNEL(hard_sigmoid_backward, Span<const T> y, Span<const T> dy, Span<T> dx);
+
+/// y[i] = 1 / (1 + exp(-x[i]))
+ATROUS_KERNEL(sigmoid_forward, Span<const T> x, Span<T> y);
+/// dx[i] = dy[i] y[i] (1 - y[i]). Reads the output y.
+ATROUS_KERNEL(sigmoid_backward, Span<const T> y, Span<const T> dy, Span<T> dx);
+
+/// y[i] = the greater of a[i] and b[i], a NaN before anything else.
+ATROUS_KERNEL(maximum_forward, Span<const T> a, Span<const T> b, Span<T> y);
+/// dx[i] = dy[i] where y[i] came from a[i] (`second`: from b[i]), else 0. Of equals it came from a.
+ATROUS_KERNEL(maximum_backward, bool second, Span<const T> a, Span<const T> b, Span<const T> dy, Span<T> dx);
+
 /// sum[i] = a[i] + b[i]; `sum` may be `a`.
 ATROUS_KERNEL(add_forward, Span<const T> a, Span<const T> b, Span<T> sum);
 

@@ -54,6 +54,59 @@ void relu6_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
 ATROUS_INSTANTIATE(relu6_backward);
 
 template <class T>
+void hard_swish_forward(Stream, Span<const T> x, Span<T> y) {
+  for_each_or_simd<T>(
+      y.size(), [=](auto i, auto n) { simd::hard_swish_forward(x.data() + i, y.data() + i, n); },
+      UnaryBody<T, HardSwish>{x, y});
+}
+ATROUS_INSTANTIATE(hard_swish_forward);
+
+template <class T>
+void hard_swish_backward(Stream, Span<const T> x, Span<const T> dy, Span<T> dx) {
+  for_each_or_simd<T>(
+      dx.size(),
+      [=](auto i, auto n) { simd::hard_swish_backward(x.data() + i, dy.data() + i, dx.data() + i, n); },
+      BinaryBody<T, HardSwishGradient>{x, dy, dx});
+}
+ATROUS_INSTANTIATE(hard_swish_backward);
+
+template <class T>
+void hard_sigmoid_forward(Stream, Span<const T> x, Span<T> y) {
+  for_each(y.size(), UnaryBody<T, HardSigmoid>{x, y});
+}
+ATROUS_INSTANTIATE(hard_sigmoid_forward);
+
+template <class T>
+void hard_sigmoid_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
+  for_each(dx.size(), BinaryBody<T, HardSigmoidGradient>{y, dy, dx});
+}
+ATROUS_INSTANTIATE(hard_sigmoid_backward);
+
+template <class T>
+void sigmoid_forward(Stream, Span<const T> x, Span<T> y) {
+  for_each(y.size(), UnaryBody<T, Sigmoid>{x, y});
+}
+ATROUS_INSTANTIATE(sigmoid_forward);
+
+template <class T>
+void sigmoid_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
+  for_each(dx.size(), BinaryBody<T, SigmoidGradient>{y, dy, dx});
+}
+ATROUS_INSTANTIATE(sigmoid_backward);
+
+template <class T>
+void maximum_forward(Stream, Span<const T> a, Span<const T> b, Span<T> y) {
+  for_each(y.size(), BinaryBody<T, Maximum>{a, b, y});
+}
+ATROUS_INSTANTIATE(maximum_forward);
+
+template <class T>
+void maximum_backward(Stream, bool second, Span<const T> a, Span<const T> b, Span<const T> dy, Span<T> dx) {
+  for_each(dx.size(), TernaryBody<T, MaximumGradient>{a, b, dy, dx, {second}});
+}
+ATROUS_INSTANTIATE(maximum_backward);
+
+template <class T>
 void add_forward(Stream, Span<const T> a, Span<const T> b, Span<T> sum) {
   for_each_or_simd<T>(
       sum.size(), [=](auto i, auto n) { simd::add_forward(a.data() + i, b.data() + i, sum.data() + i, n); },

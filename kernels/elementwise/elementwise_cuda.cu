@@ -29,6 +29,55 @@ void relu6_backward(Stream stream, Span<const T> y, Span<const T> dy, Span<T> dx
 ATROUS_INSTANTIATE(relu6_backward);
 
 template <class T>
+void hard_swish_forward(Stream stream, Span<const T> x, Span<T> y) {
+  elementwise(stream, HardSwish(), y, x);
+}
+ATROUS_INSTANTIATE(hard_swish_forward);
+
+template <class T>
+void hard_swish_backward(Stream stream, Span<const T> x, Span<const T> dy, Span<T> dx) {
+  elementwise(stream, HardSwishGradient(), dx, x, dy);
+}
+ATROUS_INSTANTIATE(hard_swish_backward);
+
+template <class T>
+void hard_sigmoid_forward(Stream stream, Span<const T> x, Span<T> y) {
+  elementwise(stream, HardSigmoid(), y, x);
+}
+ATROUS_INSTANTIATE(hard_sigmoid_forward);
+
+template <class T>
+void hard_sigmoid_backward(Stream stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
+  elementwise(stream, HardSigmoidGradient(), dx, y, dy);
+}
+ATROUS_INSTANTIATE(hard_sigmoid_backward);
+
+template <class T>
+void sigmoid_forward(Stream stream, Span<const T> x, Span<T> y) {
+  elementwise(stream, Sigmoid(), y, x);
+}
+ATROUS_INSTANTIATE(sigmoid_forward);
+
+template <class T>
+void sigmoid_backward(Stream stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
+  elementwise(stream, SigmoidGradient(), dx, y, dy);
+}
+ATROUS_INSTANTIATE(sigmoid_backward);
+
+template <class T>
+void maximum_forward(Stream stream, Span<const T> a, Span<const T> b, Span<T> y) {
+  elementwise(stream, Maximum(), y, a, b);
+}
+ATROUS_INSTANTIATE(maximum_forward);
+
+template <class T>
+void maximum_backward(Stream stream, bool second, Span<const T> a, Span<const T> b, Span<const T> dy,
+                      Span<T> dx) {
+  elementwise(stream, MaximumGradient{second}, dx, a, b, dy);
+}
+ATROUS_INSTANTIATE(maximum_backward);
+
+template <class T>
 void add_forward(Stream stream, Span<const T> a, Span<const T> b, Span<T> sum) {
   elementwise(stream, Plus(), sum, a, b);
 }

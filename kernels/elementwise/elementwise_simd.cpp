@@ -37,6 +37,22 @@ void relu6_backward(const float* y, const float* dy, float* dx, long n) {
   }
 }
 
+void hard_swish_forward(const float* x, float* y, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) {
+    const float v = x[i], inside = v * (v + 3) * float(1.0 / 6), positive = v >= 3 ? v : inside;
+    y[i] = v <= -3 ? 0 : positive;
+  }
+}
+
+void hard_swish_backward(const float* x, const float* dy, float* dx, long n) {
+#pragma GCC ivdep
+  for (long i = 0; i < n; ++i) {
+    const float v = x[i], d = dy[i], inside = d * ((v + v + 3) * float(1.0 / 6)), positive = v >= 3 ? d : inside;
+    dx[i] = v <= -3 ? 0 : positive;
+  }
+}
+
 void add_forward(const float* a, const float* b, float* sum, long n) {
 #pragma GCC ivdep
   for (long i = 0; i < n; ++i) sum[i] = a[i] + b[i];

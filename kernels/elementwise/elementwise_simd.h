@@ -11,6 +11,8 @@ ATROUS_SIMD(relu_forward, const float* x, float* y, long n);
 ATROUS_SIMD(relu_backward, const float* y, const float* dy, float* dx, long n);
 ATROUS_SIMD(relu6_forward, const float* x, float* y, long n);
 ATROUS_SIMD(relu6_backward, const float* y, const float* dy, float* dx, long n);
+ATROUS_SIMD(hard_swish_forward, const float* x, float* y, long n);
+ATROUS_SIMD(hard_swish_backward, const float* x, const float* dy, float* dx, long n);
 ATROUS_SIMD(add_forward, const float* a, const float* b, float* sum, long n);
 ATROUS_SIMD(mul_forward, const float* a, const float* b, float* product, long n);
 ATROUS_SIMD(scale_forward, float factor, const float* x, float* y, long n);

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cmath>
 
 #include "atrous/autograd/elementwise.h"
 #include "atrous/core/random.h"
@@ -32,6 +33,23 @@ OpCase dropout_case(const std::string& name, const Shape& shape, const DropoutOp
           .nan_passes = false};
 }
 
+OpCase scale_channels_case(const std::string& name, const Shape& shape) {
+  return {.op = Op::scale_channels,
+          .name = name,
+          .inputs = {{"x", shape}, {"factors", {shape[0], 1, 1, shape[3]}}},
+          .call = [](const auto& in) { return scale_channels(in[0], in[1]); },
+          .reference =
+              [](const auto& in) {
+                Reference y = in[0];
+                for (std::int64_t n = 0; n < y.shape[0]; ++n)
+                  for (std::int64_t h = 0; h < y.shape[1]; ++h)
+                    for (std::int64_t w = 0; w < y.shape[2]; ++w)
+                      for (std::int64_t c = 0; c < y.shape[3]; ++c) y.at(n, h, w, c) *= in[1].at(n, 0, 0, c);
+                return y;
+              },
+          .linear = true};
+}
+
 const OpCases cases({
     {.op = Op::relu,
      .name = "relu",
@@ -63,6 +81,50 @@ const OpCases cases({
            for (double& v : y.values) v = std::min(std::max(v, 0.0), 6.0);
            return y;
          }},
+    {.op = Op::hard_swish,
+     .name = "hard swish",
+     .inputs = {{"x", {4, 9, 11, 5}, Draw::distinct}},
+     .call = [](const auto& in) { return hard_swish(in[0]); },
+     .reference =
+         [](const auto& in) {
+           Reference y = in[0];
+           for (double& v : y.values) v = v * std::clamp(v + 3, 0.0, 6.0) / 6;
+           return y;
+         }},
+    {.op = Op::hard_sigmoid,
+     .name = "hard sigmoid",
+     .inputs = {{"x", {4, 9, 11, 5}, Draw::distinct}},
+     .call = [](const auto& in) { return hard_sigmoid(in[0]); },
+     .reference =
+         [](const auto& in) {
+           Reference y = in[0];
+           for (double& v : y.values) v = std::clamp(v + 3, 0.0, 6.0) / 6;
+           return y;
+         }},
+    {.op = Op::sigmoid,
+     .name = "sigmoid",
+     .inputs = {{"x", {4, 9, 11, 5}, Draw::distinct}},
+     .call = [](const auto& in) { return sigmoid(in[0]); },
+     .reference =
+         [](const auto& in) {
+           Reference y = in[0];
+           for (double& v : y.values) v = 1 / (1 + std::exp(-v));
+           return y;
+         }},
+    {.op = Op::maximum,
+     .name = "maximum",
+     .inputs = {{"a", {2, 5, 7, 3}, Draw::distinct}, {"b", {2, 5, 7, 3}}},
+     .call = [](const auto& in) { return maximum(in[0], in[1]); },
+     .reference =
+         [](const auto& in) {
+           Reference y = in[0];
+           for (std::size_t i = 0; i < y.values.size(); ++i)
+             y.values[i] = std::max(y.values[i], in[1].values[i]);
+           return y;
+         }},
+    scale_channels_case("3 channels", {2, 5, 7, 3}),
+    scale_channels_case("24 channels", {3, 4, 5, 24}),
+    scale_channels_case("one pixel", {2, 1, 1, 37}),
     {.op = Op::mul,
      .name = "mul",
      .inputs = {{"a", {2, 5, 7, 3}}, {"b", {2, 5, 7, 3}}},

@@ -1,11 +1,13 @@
 #include "atrous/kernels/elementwise/elementwise.h"
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <limits>
 #include <vector>
 
 #include "atrous/kernels/elementwise/dropout.h"
+#include "atrous/kernels/elementwise/scale_channels.h"
 #include "tests/cuda/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
@@ -52,6 +54,14 @@ std::vector<Kernel<T>> all_kernels() {
           ATROUS_BOTH("relu backward", relu_backward<T>(s, a, b, y)),
           ATROUS_BOTH("relu6", relu6_forward<T>(s, a, y)),
           ATROUS_BOTH("relu6 backward", relu6_backward<T>(s, a, b, y)),
+          ATROUS_BOTH("hard swish", hard_swish_forward<T>(s, a, y)),
+          ATROUS_BOTH("hard swish backward", hard_swish_backward<T>(s, a, b, y)),
+          ATROUS_BOTH("hard sigmoid", hard_sigmoid_forward<T>(s, a, y)),
+          ATROUS_BOTH("hard sigmoid backward", hard_sigmoid_backward<T>(s, a, b, y)),
+          ATROUS_BOTH("sigmoid backward", sigmoid_backward<T>(s, a, b, y)),
+          ATROUS_BOTH("maximum", maximum_forward<T>(s, a, b, y)),
+          ATROUS_BOTH("maximum backward to a", maximum_backward<T>(s, false, a, b, b, y)),
+          ATROUS_BOTH("maximum backward to b", maximum_backward<T>(s, true, b, a, b, y)),
           ATROUS_BOTH("add", add_forward<T>(s, a, b, y)),
           ATROUS_BOTH("mul", mul_forward<T>(s, a, b, y)),
           ATROUS_BOTH("scale", scale_forward<T>(s, -1.7, a, y))};
@@ -95,6 +105,45 @@ TEMPLATE_TEST_CASE("elementwise: on CUDA sums and multiples may replace an input
   kernels::cuda::scale_forward<T>(kCudaStream, 0.3, y.span(), y.span());
   CHECK(same_bits(x.values(), sum));
   CHECK(same_bits(y.values(), multiple));
+}
+
+TEMPLATE_TEST_CASE("sigmoid: CUDA against the CPU in double", "[cuda][elementwise]", float, bf16, double) {
+  using T = TestType;
+  const auto x = random_values<T>(1003, 1);
+  const std::vector<double> in = in_double(x);
+  std::vector<double> expected(in.size());
+  kernels::cpu::sigmoid_forward<double>({}, in, expected);
+  on_every_schedule([&] {
+    const OnDevice<T> cx(x);
+    OnDevice<T> y(1003);
+    kernels::cuda::sigmoid_forward<T>(kCudaStream, cx.span(), y.span());
+    CHECK(gap(y.values(), expected) < tolerance<T>());
+    CHECK(y.intact());
+  });
+}
+
+TEMPLATE_TEST_CASE("scale_channels: on CUDA the CPU's very numbers", "[cuda][elementwise]", float, bf16,
+                   double) {
+  using T = TestType;
+  for (const auto& [batch, pixels, channels] : {std::array{2, 35, 3}, {3, 20, 24}, {1, 1, 37}, {0, 4, 8}}) {
+    INFO(batch << " images of " << pixels << " pixels, " << channels << " channels");
+    const kernels::ScaleChannelsDims dims{batch, pixels, channels};
+    const std::int64_t n = dims.batch * dims.pixels * dims.channels, m = dims.batch * dims.channels;
+    const auto x = random_values<T>(n, 1), dy = random_values<T>(n, 2), factors = random_values<T>(m, 3);
+    std::vector<T> y(x.size(), T(0)), df(factors.size(), T(0));
+    kernels::cpu::scale_channels_forward<T>({}, dims, x, factors, y);
+    kernels::cpu::scale_channels_backward_factors<T>({}, dims, x, dy, df);
+    on_every_schedule([&] {
+      const OnDevice<T> cx(x), cdy(dy), cf(factors);
+      OnDevice<T> cy(n), cdf(m);
+      kernels::cuda::scale_channels_forward<T>(kCudaStream, dims, cx.span(), cf.span(), cy.span());
+      kernels::cuda::scale_channels_backward_factors<T>(kCudaStream, dims, cx.span(), cdy.span(), cdf.span());
+      CHECK(gap(cy.values(), in_double(y)) == 0);
+      CHECK(gap(cdf.values(), in_double(df)) < tolerance<T>());
+      CHECK(cy.intact());
+      CHECK(cdf.intact());
+    });
+  }
 }
 
 TEMPLATE_TEST_CASE("dropout: on CUDA the CPU's very numbers", "[cuda][elementwise]", float, bf16, double) {
