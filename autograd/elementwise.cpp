@@ -76,9 +76,8 @@ Variable hard_sigmoid(const Variable& x) {
 
 Variable sigmoid(const Variable& x) {
   Tensor y = empty_like(x.value());
-  visit_float(x.dtype(), [&]<class T>() {
-    kernels::sigmoid_forward<T>(x.stream(), x.value().span<T>(), y.span<T>());
-  });
+  visit_float(x.dtype(),
+              [&]<class T>() { kernels::sigmoid_forward<T>(x.stream(), x.value().span<T>(), y.span<T>()); });
   return record(Op::sigmoid, y, {x}, [y = std::as_const(y)](const Tensor& dy, Gradients& grads) {
     Tensor dx = grads.empty(0);
     visit_float(dy.dtype(), [&]<class T>() {

@@ -224,8 +224,9 @@ CheckpointInfo checkpoint_info(const std::map<std::string, std::string>& metadat
     fields.take(kIgnoreColor,
                 [&](const Json& value) { return take_color(value, info.colormap.ignore_color); });
   info.extra = metadata;
-  for (const char* key : {kFormat, kModel, kConvention, kClasses, kWidth, kOutputStride, kPreprocessing,
-                          kBatchNorm, kClassNames, kColors, kIgnoreColor, kHeadWidth, kMultiGrid, kAuxiliary, kChecksums})
+  for (const char* key :
+       {kFormat, kModel, kConvention, kClasses, kWidth, kOutputStride, kPreprocessing, kBatchNorm,
+        kClassNames, kColors, kIgnoreColor, kHeadWidth, kMultiGrid, kAuxiliary, kChecksums})
     info.extra.erase(key);
   return info;
 }

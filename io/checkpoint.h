@@ -25,15 +25,15 @@ struct CheckpointInfo {
     bool operator==(const BatchNorm&) const = default;
   };
 
-  std::string model;                  ///< atrous.model: "deeplab_v3plus_mobilenet_v2"
-  std::string convention = "atrous";  ///< atrous.convention: "atrous", "torchvision", ...
-  std::int64_t classes = 0;           ///< atrous.classes, 1..65536
-  double width = 1;                   ///< atrous.width: channel multiplier, above 0, at most 16
-  double head_width = 1;              ///< atrous.head_width, the same of the head; left out if 1
-  std::int64_t output_stride = 16;    ///< atrous.output_stride, 1..256
+  std::string model;                          ///< atrous.model: "deeplab_v3plus_mobilenet_v2"
+  std::string convention = "atrous";          ///< atrous.convention: "atrous", "torchvision", ...
+  std::int64_t classes = 0;                   ///< atrous.classes, 1..65536
+  double width = 1;                           ///< atrous.width: channel multiplier, above 0, at most 16
+  double head_width = 1;                      ///< atrous.head_width, the same of the head; left out if 1
+  std::int64_t output_stride = 16;            ///< atrous.output_stride, 1..256
   std::vector<std::int64_t> multi_grid = {};  ///< atrous.multi_grid, a JSON array; left out for none
   bool auxiliary = false;  ///< atrous.auxiliary: with the auxiliary classifier of training; left out if not
-  Preprocessing preprocessing;        ///< atrous.preprocessing, a JSON object
+  Preprocessing preprocessing;  ///< atrous.preprocessing, a JSON object
   std::map<std::string, BatchNorm>
       batch_norm;     ///< atrous.batch_norm, a JSON object: part of the model -> constants
   Colormap colormap;  ///< atrous.class_names, atrous.colors (JSON arrays), atrous.ignore_color; may be empty

@@ -70,9 +70,9 @@ Variable Conv2d::forward(const Variable& x) {
 
 Shape Conv2d::trace(const Shape& x, const std::string& name, Summary& summary) const {
   const Shape y = settings_.output_shape(x, name);
-  summary.rows.push_back(
-      {name, settings_.describe() + (bias_ ? ", bias" : ""), y,
-       settings_.weight_shape().numel() + (bias_ ? settings_.out_channels : 0), settings_.macs(y)});
+  summary.rows.push_back({name, settings_.describe() + (bias_ ? ", bias" : ""), y,
+                          settings_.weight_shape().numel() + (bias_ ? settings_.out_channels : 0),
+                          settings_.macs(y)});
   return y;
 }
 

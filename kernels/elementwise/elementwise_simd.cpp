@@ -48,7 +48,8 @@ void hard_swish_forward(const float* x, float* y, long n) {
 void hard_swish_backward(const float* x, const float* dy, float* dx, long n) {
 #pragma GCC ivdep
   for (long i = 0; i < n; ++i) {
-    const float v = x[i], d = dy[i], inside = d * ((v + v + 3) * float(1.0 / 6)), positive = v >= 3 ? d : inside;
+    const float v = x[i], d = dy[i], inside = d * ((v + v + 3) * float(1.0 / 6)),
+                positive = v >= 3 ? d : inside;
     dx[i] = v <= -3 ? 0 : positive;
   }
 }

@@ -13,8 +13,8 @@ void scale_channels_forward(Stream, const ScaleChannelsDims& dims, Span<const T>
 ATROUS_INSTANTIATE(scale_channels_forward);
 
 template <class T>
-void scale_channels_backward_factors(Stream, const ScaleChannelsDims& dims, Span<const T> x,
-                                     Span<const T> dy, Span<T> dfactors) {
+void scale_channels_backward_factors(Stream, const ScaleChannelsDims& dims, Span<const T> x, Span<const T> dy,
+                                     Span<T> dfactors) {
   constexpr int V = 16;
   for_each_row(dims.batch * ((dims.channels + V - 1) / V), dims.pixels * V,
                ScaleChannelsFactors<T, V>{dims, x, dy, dfactors});

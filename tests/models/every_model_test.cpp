@@ -52,10 +52,9 @@ Batch halves(std::int64_t batch, std::int64_t size, std::uint64_t seed) {
 Variable loss_of(Model& model, const Variable& images, const Tensor& labels) {
   Variable sum;
   for (const TrainingLogits& term : model.training_logits(images)) {
-    const Variable loss =
-        scale(upsample_cross_entropy(term.logits, labels,
-                                     {.align_corners = model.convention().align_corners}),
-              term.weight);
+    const Variable loss = scale(
+        upsample_cross_entropy(term.logits, labels, {.align_corners = model.convention().align_corners}),
+        term.weight);
     sum = sum.defined() ? add(sum, loss) : loss;
   }
   return sum;

@@ -177,11 +177,8 @@ TEST_CASE("golden: the summary counts what the model has", "[models][golden]") {
   for (const std::string& name : names()) {
     for (const Convention& rules : conventions()) {
       INFO(name << ':' << rules.name);
-      const auto model = build({.name = name,
-                                .convention = rules.name,
-                                .output_stride = 8,
-                                .width = 0.02,
-                                .head_width = 0.02});
+      const auto model = build(
+          {.name = name, .convention = rules.name, .output_stride = 8, .width = 0.02, .head_width = 0.02});
       CHECK(summarise(*model, {1, 65, 65, 3}).parameters() == model->parameter_count());
     }
   }

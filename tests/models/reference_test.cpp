@@ -6,8 +6,8 @@
 #include "tests/support/reference_file.h"
 
 // Whole models against the same models written again for PyTorch (tests/reference/models.py): the logits, and
-// for each parameter the gradient's product with a fixed vector and its length. Each tensor's values follow
-// from its name, so names and shapes are compared as well.
+// for each parameter the gradient's product with a fixed vector and its length; and against torchvision's
+// own. Each tensor's values follow from its name, so names and shapes are compared as well.
 
 namespace atrous::models {
 namespace {
@@ -22,7 +22,10 @@ std::uint32_t seed_of(const std::string& name) {
 
 void set(Tensor& t, const std::string& name, double scale, double offset) {
   const auto values = tests::formula_input(t.shape(), seed_of(name), scale, offset);
-  std::copy(values.begin(), values.end(), t.span<double>().begin());
+  visit_float(t.dtype(), [&]<class T>() {
+    const Span<T> to = t.span<T>();
+    for (std::int64_t i = 0; i < to.size(); ++i) to[i] = T(float(values[std::size_t(i)]));
+  });
 }
 
 void set_values(Model& model) {
@@ -59,8 +62,27 @@ double gap(const Tensor& got, const std::vector<double>& wanted) {
 
 }  // namespace
 
+TEST_CASE("models: torchvision's own models have the same logits", "[models][reference]") {
+  for (const tests::ReferenceCase& c : tests::read_reference("models")) {
+    if (!c.name.ends_with(":torchvision")) continue;
+    INFO(c.name);
+    const bool auxiliary = c.further.count("auxiliary") == 1;
+    const auto model = make(c.name, {.classes = c.integer("classes"), .auxiliary = auxiliary});
+    CHECK(model->config().output_stride == c.integer("output_stride"));
+    set_values(*model);
+    model->eval();
+    const Variable x(tests::ReferenceInputs(c, Dtype::f64).tensor("x").to(Dtype::f32));
+    const NoGrad no_grad;
+    const auto logits = model->training_logits(x);
+    REQUIRE(logits.front().logits.shape() == c.output.shape);
+    CHECK(gap(logits.front().logits.value(), c.output.values) < 1e-4);
+    if (auxiliary) CHECK(gap(logits.back().logits.value(), c.further.at("auxiliary").values) < 1e-4);
+  }
+}
+
 TEST_CASE("models: logits and gradients are those of PyTorch", "[models][reference]") {
   for (const tests::ReferenceCase& c : tests::read_reference("models")) {
+    if (c.name.ends_with(":torchvision")) continue;
     INFO(c.name << " at output stride " << c.integer("output_stride"));
     const auto model = make(c.name, {.classes = c.integer("classes"),
                                      .output_stride = c.integer("output_stride"),

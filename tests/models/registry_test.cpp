@@ -43,7 +43,7 @@ TEST_CASE("registry: options out of range are refused", "[models][registry]") {
   CHECK_THROWS_AS(make("deeplab_v3_mobilenet_v2", {.width = 0}), ValueError);
   CHECK_THROWS_AS(make("deeplab_v3_resnet18", {.width = 17}), ValueError);
   CHECK_THROWS_AS(make("deeplab_v3_resnet18", {.multi_grid = {1, 0}}), ValueError);
-  CHECK_THROWS_AS(make("deeplab_v3plus_resnet18", {.auxiliary = true}), ValueError);  // has no place for it
+  CHECK_THROWS_AS(make("deeplab_v3plus_resnet18", {.auxiliary = true}), ValueError);    // has no place for it
   CHECK_THROWS_AS(make("deeplab_v2_aspp_s_vgg16", {.output_stride = 32}), ValueError);  // rate 2 / 4
   CHECK_THROWS_AS(make("deeplab_v3_resnet50", {.output_stride = 64}), ValueError);
   CHECK_NOTHROW(make("deeplab_v3_cascade_resnet50", {.output_stride = 64, .width = 0.02}));

@@ -1,10 +1,13 @@
 """Whole models in evaluation mode, written again for torch from the published tables: logits, and for each parameter the
-gradient's product with a fixed vector. Weights are not stored: each tensor follows from its name (seed_of)."""
+gradient's product with a fixed vector; and torchvision's own models, their logits and their auxiliary classifier's.
+Weights are not stored: each tensor follows from its name (seed_of)."""
 
 import math
+import re
 
 import torch
 import torch.nn.functional as F
+import torchvision.models.segmentation as segmentation
 
 from reference import case, given, make_input, to_nchw, to_nhwc, write_cases
 
@@ -142,6 +145,96 @@ def model(head, backbone, output_stride, classes, width=1.0, gradients=True):
     return run
 
 
+# Our names for torchvision's modules: convolution, then its batch norm where there is one.
+TORCHVISION = [
+    (r"backbone\.conv1", r"backbone.conv1", r"backbone.bn1"),
+    (r"backbone\.(layer\d\.\d+)\.conv(\d)", r"backbone.\1.conv\2", r"backbone.\1.bn\2"),
+    (r"backbone\.(layer\d\.\d+)\.downsample\.0", r"backbone.\1.downsample", r"backbone.\1.downsample.1"),
+    (r"classifier\.0\.convs\.0\.0", "head.aspp.conv1x1", "classifier.0.convs.0.1"),
+    (r"classifier\.0\.convs\.4\.1", "head.aspp.image_pool", "classifier.0.convs.4.2"),
+    (r"classifier\.0\.project\.0", "head.aspp.project", "classifier.0.project.1"),
+    (r"classifier\.1", "head.refine", "classifier.2"),
+    (r"classifier\.4", "head.logits", None),
+    (r"aux_classifier\.0", "auxiliary.conv", "aux_classifier.1"),
+    (r"aux_classifier\.4", "auxiliary.logits", None),
+    (r"classifier\.cbr\.0", "head.project", "classifier.cbr.1"),
+    (r"classifier\.scale\.1", "head.gate", None),
+    (r"classifier\.low_classifier", "head.logits.low", None),
+    (r"classifier\.high_classifier", "head.logits.high", None),
+    (r"backbone\.0\.0", "backbone.stem", "backbone.0.1"),
+    (r"backbone\.16\.0", "backbone.last", "backbone.16.1"),
+]
+
+
+def torchvision_names(name):
+    """Our name and the batch norm's, for the name of a convolution in torchvision's models."""
+    for pattern, ours, bn in TORCHVISION:
+        found = re.fullmatch(pattern, name)
+        if found:
+            ours = found.expand(ours)
+            return ours, None if bn is None else found.expand(bn)
+    found = re.fullmatch(r"classifier\.0\.convs\.([123])\.0", name)
+    if found:
+        k = int(found[1])
+        return "head.aspp.rate%d" % (k - 1), "classifier.0.convs.%d.1" % k
+    found = re.fullmatch(r"backbone\.(\d+)\.block\.(\d)\.(0|fc1|fc2)", name)
+    block, part, inner = int(found[1]) - 1, int(found[2]), found[3]
+    if inner != "0":
+        return "backbone.block%d.excite.%s" % (block, inner), None
+    parts = ["depthwise", "project"] if block == 0 else ["expand", "depthwise", "project", "project"]
+    return "backbone.block%d.%s" % (block, parts[part]), name[:-1] + "1"
+
+
+def fill(t, name, scale, offset=0.0, permute=None):
+    shape = [t.shape[i] for i in permute] if permute else list(t.shape)
+    values = make_input(shape, seed_of(name), scale, offset)
+    t.copy_(values.permute([permute.index(i) for i in range(4)]) if permute else values)
+
+
+def torchvision_model(builder, classes):
+    def run(x):
+        with torch.no_grad():
+            options = {} if builder.startswith("lraspp") else {"aux_loss": True}
+            net = getattr(segmentation, builder)(weights=None, weights_backbone=None, num_classes=classes, **options)
+            net = net.double().eval()
+            modules = dict(net.named_modules())
+            for name, conv in modules.items():
+                if not isinstance(conv, torch.nn.Conv2d):
+                    continue
+                ours, norm = torchvision_names(name)
+                depthwise = conv.groups > 1
+                fan = conv.weight[0].numel()
+                # [K, C, R, S] as [R, S, C, K], or depthwise [C, 1, R, S] as [R, S, C, 1].
+                fill(conv.weight, ours + ".weight", math.sqrt(6 / fan), 0.0, [2, 3, 0, 1] if depthwise else [2, 3, 1, 0])
+                if conv.bias is not None:
+                    fill(conv.bias, ours + ".bias", 0.1)
+                if norm:
+                    bn = modules[norm]
+                    fill(bn.weight, ours + ".bn.gamma", 0.3, 1.0)
+                    fill(bn.bias, ours + ".bn.beta", 0.2)
+                    fill(bn.running_mean, ours + ".bn.running_mean", 0.1)
+                    fill(bn.running_var, ours + ".bn.running_var", 0.5, 1.0)
+            features = net.backbone(to_nchw(x))
+            if "aux" in features:
+                y = net.classifier(features["out"])
+                return to_nhwc(y), {"auxiliary": to_nhwc(net.aux_classifier(features["aux"]))}
+            return to_nhwc(net.classifier(features)), {}
+
+    return run
+
+
+def torchvision_row(name, builder, size, output_stride, classes=3):
+    return case(
+        "model",
+        name + ":torchvision",
+        {"x": given(size + [3], 1, grad=False)},
+        torchvision_model(builder, classes),
+        output_stride=output_stride,
+        classes=classes,
+        width=1.0,
+    )
+
+
 def row(head, backbone, size, output_stride, classes=3, width=1.0, gradients=True):
     return case(
         "model",
@@ -162,5 +255,9 @@ if __name__ == "__main__":
             row("deeplab_v3", "mobilenet_v2", [1, 33, 40], 8),
             row("deeplab_v3plus", "resnet18", [1, 17, 33], 8),
             row("deeplab_v3", "resnet50", [1, 33, 33], 8, gradients=False),
+            torchvision_row("deeplab_v3_resnet50", "deeplabv3_resnet50", [1, 40, 57], 8),
+            torchvision_row("deeplab_v3_resnet101", "deeplabv3_resnet101", [1, 33, 40], 8),
+            torchvision_row("deeplab_v3_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large", [1, 64, 97], 16),
+            torchvision_row("lraspp_mobilenet_v3_large", "lraspp_mobilenet_v3_large", [1, 64, 97], 16),
         ],
     )
