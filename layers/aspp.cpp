@@ -1,9 +1,11 @@
 #include "atrous/layers/aspp.h"
 
+#include "atrous/autograd/graph.h"
 #include "atrous/autograd/layout.h"
 #include "atrous/autograd/pool2d.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"
+#include "atrous/kernels/layout/layout.h"
 
 namespace atrous::layers {
 namespace {
@@ -37,10 +39,14 @@ Aspp::Aspp(const AsppSettings& s)
   add_child("conv1x1", conv1x1_);
   for (const std::int64_t rate : s.rates) {
     const Conv2dSettings settings = branch(s, 3, rate);
-    if (s.separable)
+    if (s.separable) {
       rates_.push_back(std::make_unique<SeparableConvBn>(settings, Activation::relu, s.batch_norm));
-    else
-      rates_.push_back(std::make_unique<ConvBn>(settings, Activation::relu, s.batch_norm));
+    } else {
+      auto dense = std::make_unique<ConvBn>(settings, Activation::relu, s.batch_norm);
+      if (side_by_side_.empty()) side_by_side_.push_back(&conv1x1_);
+      side_by_side_.push_back(dense.get());
+      rates_.push_back(std::move(dense));
+    }
     add_child("rate" + std::to_string(rates_.size() - 1), *rates_.back());
   }
   add_child("image_pool", image_pool_);
@@ -49,12 +55,38 @@ Aspp::Aspp(const AsppSettings& s)
 }
 
 Variable Aspp::forward(const Variable& x) {
+  const auto image = [&] {
+    return resize_bilinear(image_pool_.forward(global_avg_pool2d(x)),
+                           {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
+  };
+  return dropout_.forward(project_.forward(side_by_side_.empty() || !ConvBn::side_by_side(side_by_side_)
+                                               ? one_by_one(x, image())
+                                               : at_once(x, image())));
+}
+
+Variable Aspp::one_by_one(const Variable& x, const Variable& image) {
   std::vector<Variable> parts = {conv1x1_.forward(x)};
   for (const auto& rate : rates_) parts.push_back(rate->forward(x));
-  const Variable pooled = resize_bilinear(image_pool_.forward(global_avg_pool2d(x)),
-                                          {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
-  parts.insert(pooling_first_ ? parts.begin() : parts.end(), pooled);
-  return dropout_.forward(project_.forward(concat_channels(parts)));
+  parts.insert(pooling_first_ ? parts.begin() : parts.end(), image);
+  return concat_channels(parts);
+}
+
+Variable Aspp::at_once(const Variable& x, const Variable& image) {
+  if (training() || grad_enabled()) {
+    const Variable branches = ConvBn::forward_side_by_side(side_by_side_, x);
+    return concat_channels(pooling_first_ ? std::vector{image, branches} : std::vector{branches, image});
+  }
+  // Every part straight to its place.
+  const std::int64_t own = image.dim(3), branches = std::int64_t(side_by_side_.size()) * own;
+  const std::int64_t image_at = pooling_first_ ? 0 : branches;
+  Tensor y = Tensor::empty(image.shape().with(3, branches + own), x.dtype(), x.device());
+  ConvBn::evaluate_side_by_side(side_by_side_, x.value(), pooling_first_ ? own : 0, y);
+  visit_float(x.dtype(), [&]<class T>() {
+    kernels::copy_channels<T>(x.stream(),
+                              {image.value().numel() / own, own, 0, branches + own, image_at, own},
+                              image.value().span<T>(), y.span<T>());
+  });
+  return Variable(y);
 }
 
 Shape Aspp::trace(const Shape& x, const std::string& name, Summary& summary) const {

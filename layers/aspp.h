@@ -30,7 +30,7 @@ std::vector<std::int64_t> aspp_rates(std::int64_t output_stride);
 /// Every step is a convolution without bias, batch norm, relu. The branches are concatenated in that order:
 /// 1x1, the rates, image pooling last, or first with `pooling_first` (TensorFlow's DeepLab). The pooled 1x1
 /// map is resized to the size of x, which is the same value everywhere. Children: conv1x1, rate0, rate1, ...,
-/// image_pool, project, dropout.
+/// image_pool, project, dropout. Dense branches run at once (ConvBn::forward_side_by_side).
 /// Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3.
 class Aspp : public Layer {
  public:
@@ -41,7 +41,12 @@ class Aspp : public Layer {
   std::int64_t channels() const { return project_.settings().out_channels; }
 
  private:
+  // The concatenation of all branches of x; `image` is that of the pooling.
+  Variable one_by_one(const Variable& x, const Variable& image);
+  Variable at_once(const Variable& x, const Variable& image);
+
   ConvBn conv1x1_;
+  std::vector<ConvBn*> side_by_side_;  // conv1x1 and the rates, if those are dense
   std::vector<std::unique_ptr<Layer>> rates_;
   ConvBn image_pool_;
   ConvBn project_;

@@ -27,8 +27,15 @@ class BatchNorm : public Layer {
   /// those of x where something else has computed them (batch_norm() of autograd says more).
   Variable forward(const Variable& x, Activation activation, const Variable& residual = {},
                    const ChannelStatistics& statistics = {});
+  /// The same for norms whose channels lie side by side in x, in one pass: concat_channels of what each makes
+  /// of its own channels. They have the same constants, and the same mode. `statistics` are those of x, given
+  /// if the norms take the batch's.
+  static Variable forward_side_by_side(const std::vector<BatchNorm*>& norms, const Variable& x,
+                                       Activation activation, const ChannelStatistics& statistics);
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
+  /// Whether forward() of x normalises by the statistics of x.
+  bool takes_batch(const Shape& x) const { return training() && !frozen_ && x.numel() > x[3]; }
   bool frozen() const { return frozen_; }
   const BatchNormConstants& constants() const { return constants_; }
   const Variable& gamma() const { return gamma_; }

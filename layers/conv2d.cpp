@@ -36,6 +36,21 @@ Shape Conv2dSettings::output_shape(const Shape& x, const std::string& name) cons
   return {x[0], h, w, out_channels};
 }
 
+kernels::Conv2dDims Conv2dSettings::dims(const Shape& x, const Shape& output) const {
+  return {.batch = x[0],
+          .in_h = x[1],
+          .in_w = x[2],
+          .in_channels = x[3],
+          .out_h = output[1],
+          .out_w = output[2],
+          .out_channels = output[3],
+          .window_h = taps.h,
+          .window_w = taps.w,
+          .stride = stride,
+          .padding = resolved_padding(x),
+          .rate = rate};
+}
+
 std::int64_t Conv2dSettings::macs(const Shape& output) const {
   return output.numel() * taps.h * taps.w * (depthwise ? 1 : in_channels);
 }
@@ -52,9 +67,8 @@ std::string Conv2dSettings::describe() const {
 
 Variable apply_conv2d(const Variable& x, const Variable& weight, const Variable& bias,
                       const Conv2dSettings& settings) {
-  const Conv2dOptions options = {
-      .stride = settings.stride, .padding = settings.resolved_padding(x.shape()), .rate = settings.rate};
-  return settings.depthwise ? depthwise_conv2d(x, weight, bias, options) : conv2d(x, weight, bias, options);
+  const auto& convolve = settings.depthwise ? depthwise_conv2d : conv2d;
+  return convolve(x, weight, bias, settings.options(x.shape()));
 }
 
 Conv2d::Conv2d(const Conv2dSettings& settings)

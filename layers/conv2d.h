@@ -2,7 +2,8 @@
 
 #include <optional>
 
-#include "atrous/kernels/window.h"
+#include "atrous/autograd/conv2d_options.h"
+#include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/layers/layer.h"
 
 namespace atrous::layers {
@@ -23,6 +24,11 @@ struct Conv2dSettings {
 
   /// For x [N, H, W, C].
   Padding resolved_padding(const Shape& x) const;
+  Conv2dOptions options(const Shape& x) const {
+    return {.stride = stride, .padding = resolved_padding(x), .rate = rate};
+  }
+  /// Sizes of the kernels for x [N, H, W, in_channels] and its output; not depthwise.
+  kernels::Conv2dDims dims(const Shape& x, const Shape& output) const;
   /// [R, S, C, K], or [R, S, C, M] if depthwise.
   Shape weight_shape() const;
   ParameterKind weight_kind() const;

@@ -1,9 +1,13 @@
 #include "atrous/layers/conv_bn.h"
 
+#include <algorithm>
+
+#include "atrous/autograd/conv2d_branches.h"
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
 #include "atrous/kernels/batch_norm/batch_norm.h"
+#include "atrous/kernels/conv2d/conv2d_branches.h"
 #include "atrous/kernels/separable_conv2d/separable_conv2d.h"
 
 namespace atrous::layers {
@@ -22,37 +26,25 @@ struct Folded {
   }
 };
 
-Folded fold(const ConvBn& layer, const Tensor& x) {
+// The weight alone; the bias goes to where it is wanted.
+template <class T>
+Tensor fold(const ConvBn& layer, const Tensor& x, Span<T> bias) {
   const Tensor& weight = layer.weight().value();
   const BatchNorm& bn = layer.bn();
   ATROUS_CHECK(DtypeError, x.dtype() == weight.dtype(), "conv_bn", "x is ", x.dtype(), ", the weight ",
                weight.dtype());
-  const std::int64_t channels = layer.settings().out_channels;
-  Folded folded{Tensor::empty(weight.shape(), x.dtype(), x.device()),
-                Tensor::empty({channels}, x.dtype(), x.device())};
-  visit_float(x.dtype(), [&]<class T>() {
-    kernels::batch_norm_fold<T>(x.stream(), channels, bn.gamma().value().span<T>(),
-                                bn.beta().value().span<T>(), bn.running_mean().span<Accumulator<T>>(),
-                                bn.running_var().span<Accumulator<T>>(), bn.constants().epsilon,
-                                weight.span<T>(), Span<const T>(), folded.weight.span<T>(),
-                                folded.bias.span<T>());
-  });
+  Tensor folded = Tensor::empty(weight.shape(), x.dtype(), x.device());
+  kernels::batch_norm_fold<T>(x.stream(), bias.size(), bn.gamma().value().span<T>(),
+                              bn.beta().value().span<T>(), bn.running_mean().span<Accumulator<T>>(),
+                              bn.running_var().span<Accumulator<T>>(), bn.constants().epsilon,
+                              weight.span<T>(), Span<const T>(), folded.span<T>(), bias);
   return folded;
 }
 
-kernels::Conv2dDims dense_dims(const Conv2dSettings& conv, const Shape& x, const Shape& out) {
-  return {.batch = out[0],
-          .in_h = x[1],
-          .in_w = x[2],
-          .in_channels = x[3],
-          .out_h = out[1],
-          .out_w = out[2],
-          .out_channels = out[3],
-          .window_h = conv.taps.h,
-          .window_w = conv.taps.w,
-          .stride = conv.stride,
-          .padding = conv.resolved_padding(x),
-          .rate = conv.rate};
+Folded fold(const ConvBn& layer, const Tensor& x) {
+  Folded folded{{}, Tensor::empty({layer.settings().out_channels}, x.dtype(), x.device())};
+  visit_float(x.dtype(), [&]<class T>() { folded.weight = fold<T>(layer, x, folded.bias.span<T>()); });
+  return folded;
 }
 
 kernels::DepthwiseConv2dDims depthwise_dims(const Conv2dSettings& conv, const Shape& x, const Shape& out) {
@@ -87,7 +79,7 @@ Tensor folded_forward(const Tensor& x, const ConvBn& layer, Activation activatio
       run(kernels::depthwise_conv2d_forward<T>, kernels::depthwise_conv2d_forward_workspace_size<T>(dims),
           dims);
     } else {
-      const kernels::Conv2dDims dims = dense_dims(conv, x.shape(), out);
+      const kernels::Conv2dDims dims = conv.dims(x.shape(), out);
       run(kernels::conv2d_forward<T>, kernels::conv2d_forward_workspace_size<T>(dims, x.device()), dims);
     }
   });
@@ -156,11 +148,62 @@ ConvBn::ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNor
 }
 
 Variable ConvBn::forward(const Variable& x, const Variable& residual) {
-  if (training() || grad_enabled())
-    return bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual);
+  if (training() || grad_enabled()) {
+    if (conv_.depthwise || !bn_.takes_batch(conv_.output_shape(x.shape(), "conv_bn")))
+      return bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual);
+    const auto [y, statistics] = conv2d_with_statistics(x, weight_, {}, conv_.options(x.shape()));
+    return bn_.forward(y, activation_, residual, statistics);
+  }
   const bool adds = residual.defined();
   const Variable y(folded_forward(x.value(), *this, adds ? Activation::none : activation_));
   return adds ? activate(add(y, residual), activation_) : y;
+}
+
+bool ConvBn::side_by_side(const std::vector<ConvBn*>& layers) {
+  const ConvBn& first = *layers.at(0);
+  return std::all_of(layers.begin(), layers.end(), [&](const ConvBn* layer) {
+    return !layer->conv_.depthwise && layer->conv_.stride == PerAxis(1) &&
+           layer->activation_ == first.activation_ && layer->bn_.frozen() == first.bn_.frozen() &&
+           layer->bn_.constants().epsilon == first.bn_.constants().epsilon;
+  });
+}
+
+Variable ConvBn::forward_side_by_side(const std::vector<ConvBn*>& layers, const Variable& x) {
+  std::vector<Variable> weights;
+  std::vector<Conv2dOptions> options;
+  std::vector<BatchNorm*> norms;
+  for (ConvBn* layer : layers) {
+    weights.push_back(layer->weight_);
+    options.push_back(layer->conv_.options(x.shape()));
+    norms.push_back(&layer->bn_);
+  }
+  const Activation activation = layers[0]->activation_;
+  if (!norms[0]->takes_batch(layers[0]->conv_.output_shape(x.shape(), "conv_bn")))
+    return BatchNorm::forward_side_by_side(norms, conv2d_branches(x, weights, options), activation, {});
+  const auto [y, statistics] = conv2d_branches_with_statistics(x, weights, options);
+  return BatchNorm::forward_side_by_side(norms, y, activation, statistics);
+}
+
+void ConvBn::evaluate_side_by_side(const std::vector<ConvBn*>& layers, const Tensor& x, std::int64_t first,
+                                   Tensor& y) {
+  kernels::Conv2dBranches dims{.branches = {}, .y_channels = y.dim(3), .y_begin = first};
+  for (const ConvBn* layer : layers)
+    dims.branches.push_back(layer->conv_.dims(x.shape(), layer->conv_.output_shape(x.shape(), "conv_bn")));
+  visit_float(x.dtype(), [&]<class T>() {
+    const auto elements = [&](std::int64_t size) { return Tensor::empty({size}, x.dtype(), x.device()); };
+    Tensor bias = elements(dims.out_channels());
+    std::vector<Tensor> weights;
+    kernels::BranchWeights<T> spans;
+    for (std::size_t i = 0; i < layers.size(); ++i) {
+      weights.push_back(
+          fold<T>(*layers[i], x, bias.span<T>().part(dims.begin_of(i), dims.branches[i].out_channels)));
+      spans.push_back(std::as_const(weights.back()).span<T>());
+    }
+    Tensor scratch = elements(kernels::conv2d_branches_forward_workspace_size<T>(dims, x.device()));
+    kernels::conv2d_branches_forward<T>(x.stream(), dims, x.span<T>(), spans,
+                                        {std::as_const(bias).span<T>(), layers[0]->activation_},
+                                        scratch.span<T>(), {}, y.span<T>(), {}, {});
+  });
 }
 
 Shape ConvBn::trace(const Shape& x, const std::string& name, Summary& summary) const {

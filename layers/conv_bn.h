@@ -25,6 +25,16 @@ class ConvBn : public Layer {
   /// activation(bn(conv(x)) + residual), the residual of the output's shape or undefined: the last step of a
   /// residual branch.
   Variable forward(const Variable& x, const Variable& residual);
+
+  /// Whether the layers can run side by side: dense, stride 1, one activation, batch norms of one kind.
+  static bool side_by_side(const std::vector<ConvBn*>& layers);
+  /// concat_channels of what each layer makes of x: one launch on CUDA where each by itself is one
+  /// (conv2d_branches), one batch norm for all.
+  static Variable forward_side_by_side(const std::vector<ConvBn*>& layers, const Variable& x);
+  /// The same in evaluation mode, while nothing is recorded, into the channels of y from `first` on.
+  static void evaluate_side_by_side(const std::vector<ConvBn*>& layers, const Tensor& x, std::int64_t first,
+                                    Tensor& y);
+
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
   const Conv2dSettings& settings() const { return conv_; }

@@ -1,7 +1,10 @@
 #include <cmath>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "atrous/autograd/graph.h"
+#include "atrous/autograd/layout.h"
 #include "atrous/autograd/reduce.h"
 #include "atrous/core/error.h"
 #include "atrous/core/random.h"
@@ -160,6 +163,60 @@ TEST_CASE("dropout: masks are a function of seed and call", "[layers][dropout]")
   for (const float v : first.span<float>()) sum += v;
   CHECK(sum / 1024 == Approx(1).margin(0.06));
   CHECK_THROWS_AS(Dropout(1.0), ValueError);
+}
+
+TEST_CASE("conv_bn: side by side the layers do what each does by itself", "[layers][conv_bn]") {
+  const bool batch = GENERATE(true, false);
+  // The same layers twice: names and seeds decide on their numbers.
+  const auto make = [&](std::int64_t out, std::int64_t taps, std::int64_t rate, std::uint64_t seed) {
+    auto layer = std::make_unique<ConvBn>(
+        Conv2dSettings{.in_channels = 6, .out_channels = out, .taps = taps, .rate = rate}, Activation::relu,
+        kConstants);
+    layer->initialise(seed);
+    draw_statistics(*layer);
+    layer->train(batch);
+    return layer;
+  };
+  const std::unique_ptr<ConvBn> alone[] = {make(4, 1, 1, 1), make(8, 3, 2, 2), make(4, 3, 3, 3)},
+                                together[] = {make(4, 1, 1, 1), make(8, 3, 2, 2), make(4, 3, 3, 3)};
+  const std::vector<ConvBn*> layers = {together[0].get(), together[1].get(), together[2].get()};
+  REQUIRE(ConvBn::side_by_side(layers));
+  const Tensor image = normal({2, 5, 4, 6}, 8);
+
+  const auto run = [&](bool at_once) {
+    const Variable x(image, true);
+    const Variable y =
+        at_once ? ConvBn::forward_side_by_side(layers, x)
+                : concat_channels({alone[0]->forward(x), alone[1]->forward(x), alone[2]->forward(x)});
+    y.backward(normal(y.shape(), 9));
+    return std::pair{y.value(), x.grad()};
+  };
+  const auto [y, dx] = run(true);
+  const auto [y_alone, dx_alone] = run(false);
+  CHECK(largest_difference(y, y_alone) < 1e-6);
+  CHECK(largest_difference(dx, dx_alone) < 1e-5);
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto parameters = layers[i]->named_parameters(), truth = alone[i]->named_parameters();
+    for (std::size_t k = 0; k < parameters.size(); ++k) {
+      INFO("layer " << i << ", " << parameters[k].name);
+      CHECK(largest_difference(parameters[k].variable.grad(), truth[k].variable.grad()) < 1e-5);
+    }
+    const auto buffers = layers[i]->named_buffers(), true_buffers = alone[i]->named_buffers();
+    for (std::size_t k = 0; k < buffers.size(); ++k) {
+      INFO("layer " << i << ", " << buffers[k].name);
+      CHECK(largest_difference(*buffers[k].tensor, *true_buffers[k].tensor) < 1e-6);
+    }
+  }
+
+  // Folded, into the first channels of a wider tensor.
+  const NoGrad no_grad;
+  Tensor wide = Tensor::full({2, 5, 4, 17}, 3);
+  for (ConvBn* layer : layers) layer->eval();
+  ConvBn::evaluate_side_by_side(layers, image, wide);
+  std::vector<Variable> parts;
+  for (ConvBn* layer : layers) parts.push_back(layer->forward(Variable(image)));
+  parts.emplace_back(Tensor::full({2, 5, 4, 1}, 3));
+  CHECK(identical(wide, concat_channels(parts).value()));
 }
 
 TEST_CASE("aspp: rates follow the output stride", "[layers][aspp]") {
