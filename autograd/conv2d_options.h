@@ -2,6 +2,7 @@
 
 #include "atrous/autograd/op.h"
 #include "atrous/core/error.h"
+#include "atrous/core/tf32.h"
 #include "atrous/kernels/window.h"
 
 // How a convolution slides over its image: shared by conv2d, depthwise_conv2d and separable_conv2d.
@@ -17,7 +18,7 @@ struct Conv2dOptions {
   /// Lets f32 factors be rounded to TF32 (10 bits of mantissa) where a device multiplies those faster; sums
   /// stay f32. An element of a result or of a gradient then errs by at most 2^-10 of the sum of its products'
   /// absolute values, beside what f32 sums lose. Of no effect on the CPU and for other types.
-  bool allow_tf32 = false;
+  bool allow_tf32 = tf32_allowed();
 };
 
 /// Throws ValueError unless strides and rates lie in 1..2^31 and paddings in 0..2^31 (so that no position

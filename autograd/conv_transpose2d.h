@@ -1,6 +1,7 @@
 #pragma once
 
 #include "atrous/autograd/variable.h"
+#include "atrous/core/tf32.h"
 #include "atrous/kernels/window.h"
 
 // The transposed convolution: upsampling with learned weights. Other places call it deconvolution.
@@ -14,7 +15,7 @@ struct ConvTranspose2dOptions {
   Padding padding = 0;
   PerAxis output_padding = 0;
   PerAxis rate = 1;
-  bool allow_tf32 = false;  ///< as in Conv2dOptions
+  bool allow_tf32 = tf32_allowed();  ///< as in Conv2dOptions
 };
 
 /// Every input pixel adds its window of weights to the output, windows `stride` output pixels apart: the

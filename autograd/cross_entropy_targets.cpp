@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "atrous/core/dry_run.h"
+#include "atrous/core/later_check.h"
 #include "atrous/kernels/softmax/cross_entropy.h"
 
 namespace atrous {
@@ -34,18 +35,19 @@ Tensor targets_of(const char* op, std::int64_t classes, const Tensor& labels,
         labels.stream(), dims, ignore.value_or(std::numeric_limits<std::int64_t>::min()), labels.span<T>(),
         targets.span<std::int32_t>(), bad.span<std::int64_t>());
     if (in_dry_run()) return;
-    const Tensor first_bad = bad.to(kCpu);
-    const std::int64_t h = labels.dim(1), w = labels.dim(2), p = first_bad.span<std::int64_t>()[0];
-    if (p == dims.pixels) return;
-    const Tensor on_host = labels.to(kCpu);
-    std::ostringstream ignored;
-    if (ignore)
-      ignored << "; the label to ignore is " << *ignore;
-    else
-      ignored << "; no label is ignored";
-    fail<ValueError>(op, "label ", int(on_host.span<T>()[p]), " at pixel (", p / (h * w), ", ", p / w % h,
-                     ", ", p % w, ") is not one of ", dims.classes, " classes 0..", dims.classes - 1,
-                     ignored.str());
+    check_later(bad, [=](const Tensor& first_bad) {
+      const std::int64_t h = labels.dim(1), w = labels.dim(2), p = first_bad.span<std::int64_t>()[0];
+      if (p == dims.pixels) return;
+      const Tensor on_host = labels.to(kCpu);
+      std::ostringstream ignored;
+      if (ignore)
+        ignored << "; the label to ignore is " << *ignore;
+      else
+        ignored << "; no label is ignored";
+      fail<ValueError>(op, "label ", int(on_host.span<T>()[p]), " at pixel (", p / (h * w), ", ", p / w % h,
+                       ", ", p % w, ") is not one of ", dims.classes, " classes 0..", dims.classes - 1,
+                       ignored.str());
+    });
   });
   return targets;
 }

@@ -1,7 +1,10 @@
 #include <benchmark/benchmark.h>
+#include <vector>
 
+#include <algorithm>
 #include <cstring>
 #include <iostream>
+#include <string_view>
 
 #include "atrous/core/device.h"
 #include "bench/support/benches.h"
@@ -27,6 +30,23 @@ bool read_device(int& argc, char** argv, atrous::bench::Devices& devices) {
   return true;
 }
 
+// The file of --benchmark_out is whole to the last row that was timed, also if the program is stopped there.
+class FlushedJson : public benchmark::JSONReporter {
+ public:
+  void ReportRuns(const std::vector<Run>& runs) override {
+    JSONReporter::ReportRuns(runs);
+    GetOutputStream().flush();
+  }
+};
+
+bool writes_json(int argc, char** argv) {
+  const auto has = [&](std::string_view start) {
+    return std::any_of(argv + 1, argv + argc,
+                       [&](std::string_view argument) { return argument.substr(0, start.size()) == start; });
+  };
+  return has("--benchmark_out=") && (!has("--benchmark_out_format=") || has("--benchmark_out_format=json"));
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
@@ -38,9 +58,11 @@ int main(int argc, char** argv) {
   atrous::bench::processors();  // before any row changes it
   atrous::bench::register_layers(devices);
   atrous::bench::register_models(devices);
+  FlushedJson json;
+  const bool to_file = writes_json(argc, argv);
   benchmark::Initialize(&argc, argv);
   if (benchmark::ReportUnrecognizedArguments(argc, argv)) return 2;
-  benchmark::RunSpecifiedBenchmarks();
+  benchmark::RunSpecifiedBenchmarks(nullptr, to_file ? &json : nullptr);
   benchmark::Shutdown();
   return 0;
 }

@@ -41,7 +41,9 @@ endfunction()
 function(atrous_compile_options target)
   target_compile_options(${target} PRIVATE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor
     # GCC 12 at -O3 sees overlaps and overruns inside std::string and std::vector that are not there.
-    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-array-bounds -Wno-stringop-overflow>)
+    $<$<CXX_COMPILER_ID:GNU>:-Wno-restrict -Wno-array-bounds -Wno-stringop-overflow>
+    # Clang does not know GCC's ivdep, and would have && where a loop must not branch.
+    $<$<CXX_COMPILER_ID:Clang>:-Wno-unknown-pragmas -Wno-unknown-warning-option -Wno-bitwise-instead-of-logical>)
   if(ATROUS_WERROR)
     target_compile_options(${target} PRIVATE -Werror)
   endif()

@@ -15,6 +15,18 @@ int threads();
 /// Throws ValueError unless 1 <= count <= 1024, and inside of a parallel_for.
 void set_threads(int count);
 
+/// Sets the number of threads for as long as one lives.
+class ThreadsScope {
+ public:
+  explicit ThreadsScope(int count) : before_(threads()) { set_threads(count); }
+  ~ThreadsScope() { set_threads(before_); }
+  ThreadsScope(const ThreadsScope&) = delete;
+  ThreadsScope& operator=(const ThreadsScope&) = delete;
+
+ private:
+  int before_;
+};
+
 /// While one lives, parallel_for in this thread runs inline: for threads of a program's own (loaders), which
 /// would otherwise take the team from the main thread.
 class SerialScope {

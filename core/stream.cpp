@@ -6,6 +6,7 @@
 #include "atrous/core/config.h"
 #include "atrous/core/cuda_backend.h"
 #include "atrous/core/error.h"
+#include "atrous/core/later_check.h"
 
 namespace atrous {
 namespace {
@@ -25,6 +26,7 @@ void synchronize(Device device) {
   if (device.is_cpu()) return;
   check_usable(device);
   if constexpr (ATROUS_WITH_CUDA) cuda_backend::synchronize_device(device.index);
+  detail::make_later_checks(device);
 }
 
 OwnedStream::OwnedStream(Device device) : stream_{device, nullptr} {

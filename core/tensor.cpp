@@ -10,6 +10,7 @@
 #include "atrous/core/cuda_backend.h"
 #include "atrous/core/dry_run.h"
 #include "atrous/core/error.h"
+#include "atrous/core/later_check.h"
 
 namespace atrous {
 namespace {
@@ -155,6 +156,7 @@ void Tensor::copy_from(const Tensor& other) {
   ATROUS_CHECK(ShapeError, shape_ == other.shape_, "tensor", "copy of ", other.shape_, " into ", shape_);
   ATROUS_CHECK(DtypeError, dtype_ == other.dtype_, "tensor", "copy of ", other.dtype_, " into ", dtype_);
   copy_bytes(data(), device(), other.data(), other.device(), bytes());
+  if (device().is_cpu() && !other.device().is_cpu()) detail::make_later_checks(other.device());
 }
 
 void Tensor::check_dtype(Dtype wanted) const {

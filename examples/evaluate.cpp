@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"train", "val"}));
   flags.segment.add_to(app);
   flags.common.add_run(app);
+  flags.common.add_tf32(app);
   flags.common.add_ignore_label(app);
   return run(app, argc, argv, [&] { evaluate_all(flags); });
 }

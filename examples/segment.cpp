@@ -71,5 +71,6 @@ int main(int argc, char** argv) {
                  "Network input, float32 [N, H, W, 3], taken as it is, in place of images");
   flags.segment.add_to(app);
   flags.common.add_run(app);
+  flags.common.add_tf32(app);
   return run(app, argc, argv, [&] { segment_all(flags); });
 }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 
 #include "atrous/kernels/simd_vector.h"
 
@@ -47,22 +48,21 @@ ATROUS_INLINE Vec log_positive(Vec x) {
   return x == x ? result : x;
 }
 
+template <int Step, int... Lane>
+ATROUS_INLINE void transpose_round(Vec (&v)[kLanes], std::integer_sequence<int, Lane...>) {
+#pragma GCC unroll 16
+  for (int i = 0; i < kLanes; ++i)
+    if (!(i & Step)) {
+      const Vec a = v[i], b = v[i + Step];
+      v[i] = __builtin_shufflevector(a, b, (Lane & Step ? Lane - Step + kLanes : Lane)...);
+      v[i + Step] = __builtin_shufflevector(a, b, (Lane & Step ? Lane + kLanes : Lane + Step)...);
+    }
+  if constexpr (2 * Step < kLanes) transpose_round<2 * Step>(v, std::integer_sequence<int, Lane...>());
+}
+
 /// Lane j of vector i becomes lane i of vector j, in log2(kLanes) rounds of shuffles.
 ATROUS_INLINE void transpose(Vec (&v)[kLanes]) {
-  IntVec lane{};
-  for (int i = 0; i < kLanes; ++i) lane[i] = i;
-#pragma GCC unroll 4
-  for (int step = 1; step < kLanes; step *= 2) {
-    const IntVec low = (lane & step) != 0 ? lane - step + kLanes : lane;
-    const IntVec high = (lane & step) != 0 ? lane + kLanes : lane + step;
-#pragma GCC unroll 16
-    for (int i = 0; i < kLanes; ++i)
-      if (!(i & step)) {
-        const Vec a = v[i], b = v[i + step];
-        v[i] = __builtin_shuffle(a, b, low);
-        v[i + step] = __builtin_shuffle(a, b, high);
-      }
-  }
+  transpose_round<1>(v, std::make_integer_sequence<int, kLanes>());
 }
 
 /// `count` <= kLanes pixels of `channels` values each become `channels` vectors, a lane a pixel: planes[c *

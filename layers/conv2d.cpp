@@ -5,6 +5,7 @@
 #include "atrous/autograd/conv2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/core/error.h"
+#include "atrous/core/tf32.h"
 
 namespace atrous::layers {
 
@@ -48,7 +49,8 @@ kernels::Conv2dDims Conv2dSettings::dims(const Shape& x, const Shape& output) co
           .window_w = taps.w,
           .stride = stride,
           .padding = resolved_padding(x),
-          .rate = rate};
+          .rate = rate,
+          .allow_tf32 = tf32_allowed()};
 }
 
 std::int64_t Conv2dSettings::macs(const Shape& output) const {

@@ -11,29 +11,42 @@
 namespace atrous::layers {
 namespace {
 
-// The number of the first tensor that holds an infinity or a NaN, or -1. The answers of all are read at once:
-// on a CUDA device that is the step's only wait.
+// The number of the first tensor that holds an infinity or a NaN, or -1. The answers of a device are read at
+// once: on a CUDA device that is the step's only wait.
 std::int64_t first_not_finite(const std::vector<Tensor>& tensors) {
-  if (tensors.empty()) return -1;
   const auto count = std::int64_t(tensors.size());
-  const Device device = tensors.front().device();
   std::int64_t scratch_size = 0;
   for (const Tensor& t : tensors)
     scratch_size = std::max(scratch_size, kernels::reduce_workspace_size(t.numel()));
-  Tensor finite = Tensor::empty({count}, Dtype::f64, device);
-  Tensor scratch = Tensor::empty({scratch_size}, Dtype::f64, device);
+  struct OfDevice {
+    Tensor finite, scratch;
+    std::vector<std::int64_t> tensors;  // those that lie there
+  };
+  std::vector<OfDevice> devices;
+  const auto of = [&](Device device) -> OfDevice& {
+    for (OfDevice& d : devices)
+      if (d.finite.device() == device) return d;
+    devices.push_back(
+        {Tensor::empty({count}, Dtype::f64, device), Tensor::empty({scratch_size}, Dtype::f64, device), {}});
+    return devices.back();
+  };
   for (std::int64_t i = 0; i < count; ++i) {
     const Tensor& t = tensors[std::size_t(i)];
+    OfDevice& own = of(t.device());
+    own.tensors.push_back(i);
     visit_float(t.dtype(), [&]<class T>() {
-      kernels::all_finite<T>(t.stream(), t.span<T>(), scratch.span<double>(),
-                             finite.span<double>().part(i, 1));
+      kernels::all_finite<T>(t.stream(), t.span<T>(), own.scratch.span<double>(),
+                             own.finite.span<double>().part(i, 1));
     });
   }
   if (in_dry_run()) return -1;
-  const Tensor answers = finite.to(kCpu);
-  for (std::int64_t i = 0; i < count; ++i)
-    if (answers.span<double>()[i] == 0) return i;
-  return -1;
+  std::int64_t first = count;
+  for (const OfDevice& d : devices) {
+    const Tensor answers = d.finite.to(kCpu);
+    for (const std::int64_t i : d.tensors)
+      if (answers.span<double>()[i] == 0) first = std::min(first, i);
+  }
+  return first < count ? first : -1;
 }
 
 }  // namespace

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <charconv>
 #include <cstdio>
+#include <cstdlib>
 #include <filesystem>
 #include <iostream>
 #include <sstream>
@@ -10,6 +11,7 @@
 #include "atrous/core/device.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
+#include "atrous/core/tf32.h"
 #include "atrous/io/dataset.h"
 #include "atrous/models/convention.h"
 #include "atrous/models/registry.h"
@@ -62,6 +64,10 @@ void CommonFlags::add_run(CLI::App& app) {
   app.add_option("--json", json, "Also write the results to this file, for machines");
 }
 
+void CommonFlags::add_tf32(CLI::App& app) {
+  app.add_flag("--tf32", tf32, "On CUDA: convolutions may round their factors to TF32 (10 bits of mantissa)");
+}
+
 void CommonFlags::add_ignore_label(CLI::App& app) {
   app.add_option("--ignore-label", ignore_label, "Label of pixels that do not count, or none")
       ->capture_default_str();
@@ -69,6 +75,7 @@ void CommonFlags::add_ignore_label(CLI::App& app) {
 
 Device CommonFlags::apply() const {
   if (threads > 0) set_threads(threads);
+  set_tf32_allowed(tf32);
   try {
     return Device::parse(device);
   } catch (const DeviceError& error) {

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
+#include <cstdint>
 #include <functional>
 #include <optional>
 #include <stdexcept>
@@ -32,12 +33,14 @@ struct CommonFlags {
   std::uint64_t seed = 1;
   std::string ignore_label = "255";
   std::string json;
+  bool tf32 = false;
   bool list_models = false;
 
   void add_model(CLI::App& app);
   void add_run(CLI::App& app);
+  void add_tf32(CLI::App& app);
   void add_ignore_label(CLI::App& app);
-  /// Sets threads and gives the device, which is there; after parsing.
+  /// Sets threads and whether TF32 is allowed, and gives the device, which is there; after parsing.
   Device apply() const;
 };
 

@@ -108,15 +108,6 @@ double share_of_others(const Tensor& got, const Tensor& truth) {
   return others / std::max(all, 1.0);
 }
 
-class ThreadsScope {
- public:
-  explicit ThreadsScope(int n) : before_(threads()) { set_threads(n); }
-  ~ThreadsScope() { set_threads(before_); }
-
- private:
-  int before_;
-};
-
 // While one lives, fresh memory is full of NaN and stands between guard words.
 class MemoryChecks {
  public:

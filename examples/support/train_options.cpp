@@ -1,6 +1,7 @@
 #include "examples/support/train_options.h"
 
 #include <charconv>
+#include <cstdlib>
 
 #include "examples/support/recipes.h"
 
@@ -30,6 +31,7 @@ void each(Options& o, F&& f) {
   f("--output-stride", o.common.output_stride);
   f("--width", o.common.width);
   f("--seed", o.common.seed);
+  f("--tf32", o.common.tf32);
   f("--ignore-label", o.common.ignore_label);
   f("--data", o.data);
   f("--crop", o.crop);
@@ -64,6 +66,7 @@ void TrainOptions::add_to(CLI::App& app) {
   app.option_defaults()->take_last();  // scripts give defaults, arguments behind them win
   common.add_model(app);
   common.add_run(app);
+  common.add_tf32(app);
   common.add_ignore_label(app);
   app.add_option("--seed", common.seed, "Of weights, scenes, order, augmentation and dropout")
       ->capture_default_str();

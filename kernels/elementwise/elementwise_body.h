@@ -39,7 +39,7 @@ struct Relu6 {
 struct Relu6Gradient {
   template <class A>
   ATROUS_HD A operator()(A y, A dy) const {
-    return (y <= A(0)) | (y >= A(6)) ? A(0) : dy;
+    return ((y <= A(0)) | (y >= A(6))) ? A(0) : dy;
   }
 };
 

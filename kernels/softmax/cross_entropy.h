@@ -13,7 +13,8 @@
 
 namespace atrous::kernels {
 
-/// targets[p] = labels[p], or -1 where labels[p] is ignore_label. T is std::uint8_t or std::int32_t.
+/// targets[p] = labels[p], or -1 where labels[p] is ignore_label or no class. T is std::uint8_t or
+/// std::int32_t.
 ///   labels     [pixels]
 ///   targets    [pixels], overwritten
 ///   first_bad  one element: the first pixel whose label is neither a class nor ignore_label, or pixels

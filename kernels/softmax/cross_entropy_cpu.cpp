@@ -47,7 +47,7 @@ void cross_entropy_targets(Stream, const SoftmaxDims& dims, std::int64_t ignore_
     };
     bool all_good = true;
     for (std::int64_t p = begin; p < end; ++p) {
-      targets[p] = ignored(p) ? -1 : std::int32_t(labels[p]);
+      targets[p] = (!ignored(p) & is_class(p)) ? std::int32_t(labels[p]) : -1;
       all_good &= ignored(p) | is_class(p);
     }
     if (all_good) return;

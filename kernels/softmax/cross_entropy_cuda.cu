@@ -24,10 +24,10 @@ struct MakeTarget {
   std::int64_t* first_bad;
   __device__ void operator()(std::int64_t p) const {
     const std::int64_t label = std::int64_t(labels[p]);
-    const bool ignored = label == ignore_label;
-    targets[p] = ignored ? -1 : std::int32_t(label);
+    const bool counts = label != ignore_label && label >= 0 && label < classes;
+    targets[p] = counts ? std::int32_t(label) : -1;
     // The smallest of integers: the order of the threads does not matter.
-    if (!ignored && (label < 0 || label >= classes))
+    if (!counts && label != ignore_label)
       atomicMin(reinterpret_cast<unsigned long long*>(first_bad), static_cast<unsigned long long>(p));
   }
 };

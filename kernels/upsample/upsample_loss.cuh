@@ -3,6 +3,8 @@
 #include "atrous/kernels/reduce/block_reduce.cuh"
 #include "atrous/kernels/upsample/upsample_tile.cuh"
 
+#include <cmath>
+
 // The loss on upsampled logits and its gradient by the coarse ones, a tile of fine pixels a block, then the
 // tiles' parts of each coarse pixel in a fixed order.
 

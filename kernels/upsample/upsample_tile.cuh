@@ -3,6 +3,8 @@
 #include "atrous/kernels/channels.cuh"
 #include "atrous/kernels/upsample/upsample_tile.h"
 
+#include <cmath>
+
 // A tile of fine pixels, whose logits are computed from coarse ones in shared memory each time that they are
 // needed.
 

@@ -45,6 +45,11 @@ OpCase row(const char* name, const Shape& x, const Shape& weight, const Conv2dOp
   return c;
 }
 
+OpCase rounding(OpCase made) {  // factors of 10 bits where a device has TF32
+  made.tolerance = 4e-3;
+  return made;
+}
+
 const OpCases cases({
     row("1x1", {2, 5, 7, 3}, {1, 1, 3, 4}, {}),
     row("1x1 with bias", {2, 5, 7, 3}, {1, 1, 3, 4}, {}, true),
@@ -80,6 +85,8 @@ const OpCases cases({
     row("one pixel", {2, 1, 1, 5}, {1, 1, 5, 3}, {}, true),
     row("one pixel, 3x3", {2, 1, 1, 3}, {3, 3, 3, 4}, {.padding = 1}),
     row("one channel to one", {1, 6, 5, 1}, {3, 3, 1, 1}, {.padding = 1}, true),
+    rounding(row("3x3 in TF32", {1, 5, 6, 19}, {3, 3, 19, 21}, {.padding = 1, .allow_tf32 = true}, true)),
+    rounding(row("1x1 in TF32", {1, 5, 6, 19}, {1, 1, 19, 21}, {.allow_tf32 = true})),
 });
 
 }  // namespace

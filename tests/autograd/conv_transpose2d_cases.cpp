@@ -50,6 +50,11 @@ OpCase row(const char* name, const Shape& x, const Shape& weight, bool bias,
   return c;
 }
 
+OpCase rounding(OpCase made) {  // factors of 10 bits where a device has TF32
+  made.tolerance = 4e-3;
+  return made;
+}
+
 const OpCases cases({
     row("3x3", {2, 4, 5, 3}, {3, 3, 4, 3}, false, {}),
     row("4x4 stride 2, padding 1, bias", {2, 4, 3, 5}, {4, 4, 3, 5}, true, {.stride = 2, .padding = 1}),
@@ -65,6 +70,8 @@ const OpCases cases({
     row("four paddings", {2, 4, 5, 3}, {3, 4, 2, 3}, false, {.stride = 2, .padding = {0, 2, 1, 3}}),
     row("gaps between windows", {2, 3, 3, 3}, {1, 1, 2, 3}, true, {.stride = 2}),
     row("20 to 33 channels", {1, 4, 4, 20}, {4, 4, 33, 20}, true, {.stride = 2, .padding = 1}),
+    rounding(row("4x4 stride 2 in TF32", {1, 4, 3, 20}, {4, 4, 9, 20}, true,
+                 {.stride = 2, .padding = 1, .allow_tf32 = true})),
 });
 
 }  // namespace

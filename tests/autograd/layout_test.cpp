@@ -1,5 +1,6 @@
 #include "atrous/autograd/layout.h"
 
+#include <cmath>
 #include <limits>
 
 #include "atrous/autograd/elementwise.h"

@@ -14,19 +14,6 @@
 // above it.
 
 namespace atrous::tests {
-namespace {
-
-class ThreadsScope {
- public:
-  explicit ThreadsScope(int n) : before_(threads()) { set_threads(n); }
-  ~ThreadsScope() { set_threads(before_); }
-
- private:
-  int before_;
-};
-
-}  // namespace
-
 TEST_CASE("ladder: every operation and every input has a row", "[autograd]") {
   for (const Op op : all_ops()) {
     std::set<std::string> covered;

@@ -50,11 +50,15 @@ const OpCases cases({
     row("corners aligned, rows grow, columns shrink", {1, 3, 9, 40}, {8, 5, true}),
     skipping(row("corners aligned, to a single pixel", {2, 3, 4, 3}, {1, 1, true})),
     row("corners aligned, from a single pixel", {2, 1, 1, 33}, {4, 3, true}),
-    row("half-pixel centres, 4 times larger", {2, 4, 5, 3}, {16, 20, false}),
-    row("half-pixel centres, odd sizes", {1, 5, 4, 65}, {7, 11, false}),
-    skipping(row("half-pixel centres, smaller", {2, 11, 9, 3}, {4, 4, false})),
-    skipping(row("half-pixel centres, to a single pixel", {1, 4, 4, 3}, {1, 1, false})),
-    row("half-pixel centres, from a single row", {1, 1, 5, 3}, {6, 9, false}),
+    row("half-pixel centres, 4 times larger", {2, 4, 5, 3},
+        {.out_h = 16, .out_w = 20, .align_corners = false}),
+    row("half-pixel centres, odd sizes", {1, 5, 4, 65}, {.out_h = 7, .out_w = 11, .align_corners = false}),
+    skipping(row("half-pixel centres, smaller", {2, 11, 9, 3},
+                 {.out_h = 4, .out_w = 4, .align_corners = false})),
+    skipping(row("half-pixel centres, to a single pixel", {1, 4, 4, 3},
+                 {.out_h = 1, .out_w = 1, .align_corners = false})),
+    row("half-pixel centres, from a single row", {1, 1, 5, 3},
+        {.out_h = 6, .out_w = 9, .align_corners = false}),
 });
 
 }  // namespace

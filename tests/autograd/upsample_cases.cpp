@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <cmath>
+#include <optional>
 
 #include "atrous/autograd/upsample.h"
 #include "tests/support/op_case.h"
@@ -11,12 +12,15 @@ struct Way {
   std::int64_t out_h, out_w;
   bool align_corners = true;
   Dtype labels = Dtype::u8;
-  std::vector<double> weights = {};
+  std::vector<double> class_weights = {};
   double hard_fraction = 1;
+  std::optional<std::int64_t> ignore_label = 255;  // none: pixels have labels of classes alone
 };
 
 // Every 5th pixel is ignored, the others run through the classes: by the pixel's number, whatever the batch.
-std::int64_t label_of(std::int64_t p, std::int64_t classes) { return p % 5 == 3 ? 255 : p * 7 % classes; }
+std::int64_t label_of(std::int64_t p, std::int64_t classes, std::optional<std::int64_t> ignored) {
+  return ignored && p % 5 == 3 ? *ignored : p * 7 % classes;
+}
 
 // The place on the input's axis that output o maps to.
 double place_of(std::int64_t o, std::int64_t in, std::int64_t out, bool align_corners) {
@@ -43,13 +47,13 @@ std::vector<double> logits_at(const Reference& x, const Way& way, std::int64_t n
 Reference mean_loss(const Reference& x, const Way& way) {
   std::vector<std::pair<double, double>> valid;  // weighted loss, weight
   for (std::int64_t p = 0; p < x.shape[0] * way.out_h * way.out_w; ++p) {
-    const std::int64_t label = label_of(p, x.shape[3]);
-    if (label == 255) continue;
+    const std::int64_t label = label_of(p, x.shape[3], way.ignore_label);
+    if (label == way.ignore_label) continue;
     const auto z = logits_at(x, way, p / (way.out_h * way.out_w), p / way.out_w % way.out_h, p % way.out_w);
     const double largest = *std::max_element(z.begin(), z.end());
     double sum = 0;
     for (const double v : z) sum += std::exp(v - largest);
-    const double w = way.weights.empty() ? 1 : way.weights[std::size_t(label)];
+    const double w = way.class_weights.empty() ? 1 : way.class_weights[std::size_t(label)];
     valid.push_back({w * (std::log(sum) + largest - z[std::size_t(label)]), w});
   }
   std::stable_sort(valid.begin(), valid.end(), [](auto a, auto b) { return a.first > b.first; });
@@ -70,11 +74,13 @@ OpCase row(const char* name, const Shape& logits, const Way& way) {
                 std::vector<std::int32_t> labels;
                 const Shape pixels{in[0].dim(0), way.out_h, way.out_w};
                 for (std::int64_t p = 0; p < pixels.numel(); ++p)
-                  labels.push_back(std::int32_t(label_of(p, in[0].dim(3))));
-                UpsampleLossOptions options{.loss = {.hard_fraction = way.hard_fraction},
-                                            .align_corners = way.align_corners};
-                if (!way.weights.empty())
-                  options.loss.class_weights = Tensor::from({std::int64_t(way.weights.size())}, way.weights);
+                  labels.push_back(std::int32_t(label_of(p, in[0].dim(3), way.ignore_label)));
+                UpsampleLossOptions options{
+                    .loss = {.ignore_label = way.ignore_label, .hard_fraction = way.hard_fraction},
+                    .align_corners = way.align_corners};
+                if (!way.class_weights.empty())
+                  options.loss.class_weights =
+                      Tensor::from({std::int64_t(way.class_weights.size())}, way.class_weights);
                 return upsample_cross_entropy(
                     in[0], Tensor::from(pixels, labels).to(way.labels).to(in[0].device()), options);
               },
@@ -98,10 +104,12 @@ const OpCases cases({
     row("600 classes", {1, 2, 3, 600}, {.out_h = 3, .out_w = 5, .labels = Dtype::i32}),
     skipping(row("rows shrink", {1, 9, 3, 4}, {4, 7})),
     row("class weights, some of them 0", {1, 4, 5, 5},
-        {.out_h = 7, .out_w = 9, .weights = {0, 0.5, 1, 2, 0.25}}),
+        {.out_h = 7, .out_w = 9, .class_weights = {0, 0.5, 1, 2, 0.25}}),
     row("the hardest third of the pixels", {2, 3, 4, 4}, {.out_h = 5, .out_w = 7, .hard_fraction = 1.0 / 3}),
     row("class weights and the hardest half", {1, 4, 3, 6},
-        {.out_h = 13, .out_w = 9, .weights = {1, 2, 0.5, 0.25, 1, 3}, .hard_fraction = 0.5}),
+        {.out_h = 13, .out_w = 9, .class_weights = {1, 2, 0.5, 0.25, 1, 3}, .hard_fraction = 0.5}),
+    row("a class to ignore", {1, 4, 5, 5}, {.out_h = 7, .out_w = 9, .ignore_label = 2}),
+    row("no label to ignore", {1, 4, 5, 5}, {.out_h = 7, .out_w = 9, .ignore_label = std::nullopt}),
 });
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "atrous/autograd/upsample.h"
 
+#include <limits>
+
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"

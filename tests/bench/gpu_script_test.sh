@@ -53,10 +53,25 @@ gpu test
 expect "test before build fails" test "$status" -eq 1
 expect "test before build says what to do" grep -q 'run the stage build first' "$scratch/err"
 
+# ---- build: for this GPU, with what lies in .deps, as far as it goes
+mkdir -p "$scratch/.deps/usr"
+cp "$source_dir/tests/bench/stand_in_cmake.sh" "$scratch/path/cmake"
+export STAND_IN_SAID=$scratch/cmake_said
+gpu build
+expect "build passes" test "$status" -eq 0
+expect "build is for this GPU's architecture, 90a beside it" grep -q 'ARCHITECTURES=90-real;90a-real' "$STAND_IN_SAID"
+expect "build looks into .deps" grep -q "^prefix .*/.deps/usr$" "$STAND_IN_SAID"
+expect "build makes what the other stages run" grep -q 'target atrous_bench .*selftest .*test_cuda_device' "$STAND_IN_SAID"
+STAND_IN_BUILD=fails gpu build test
+expect "a failed build fails" test "$status" -eq 1
+expect "a failed build shows its end" grep -q 'error: something' "$scratch/err"
+expect "a failed build lets the next stage look for itself" grep -q 'run the stage build first' "$scratch/err"
+rm "$scratch/path/cmake"
+
 # ---- everything there
 bin=$scratch/build/gpu
 stand_in "$bin/examples/selftest" 'echo "PASS: $*"'
-for program in tests/test_core tests/test_autograd tests/cuda/test_cuda_device; do
+for program in examples/{scenes,train,evaluate,segment} tests/test_core tests/test_autograd tests/test_models tests/cuda/test_cuda_device; do
   stand_in "$bin/$program" 'echo "All tests passed"'
 done
 gpu test
@@ -68,6 +83,20 @@ stand_in "$bin/tests/test_core" 'echo "3 tests failed"; exit 3'
 gpu test
 expect "a failing test fails" test "$status" -eq 1
 expect "a failing test shows its output" grep -q '3 tests failed' "$scratch/err"
+
+stand_in "$bin/tests/test_core" 'echo "All tests passed"'
+rm "$bin/tests/test_models"
+gpu test
+expect "a program that was not built fails" test "$status" -eq 1
+expect "the others run all the same" grep -q '^== segment: ok' "$scratch/out"
+stand_in "$bin/tests/test_models" 'sleep 60'
+ATROUS_GPU_SECONDS=9 gpu test
+expect "a test that is stopped fails" test "$status" -eq 1
+expect "the call ends in its time, and says what it cut" grep -q '^== test_models: STOPPED after' "$scratch/out"
+expect "and what it left out" grep -q '^== scenes: left out' "$scratch/out"
+ATROUS_GPU_SECONDS=soon gpu test
+expect "a time that is none is wrong use" test "$status" -eq 2
+stand_in "$bin/tests/test_models" 'echo "3 tests failed"; exit 3'
 
 stand_in "$scratch/path/compute-sanitizer" 'echo "$*"'
 gpu sanitize
@@ -99,6 +128,7 @@ ROWS'
   expect "a row that is not there is said" grep -q 'gradient of x .*not measured: no row' "$table"
   expect "the numbers are kept" grep -q '"seconds": 4' "${table%.md}.json"
 
+  stand_in "$bin/tests/test_core" 'echo "3 tests failed"; exit 3'
   gpu test bench
   expect "a failed stage stays in the status" test "$status" -eq 1
   expect "the next stage runs all the same" grep -q '^== bench: done' "$scratch/out"

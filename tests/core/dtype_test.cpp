@@ -1,5 +1,6 @@
 #include "atrous/core/dtype.h"
 
+#include <bit>
 #include <cmath>
 #include <limits>
 

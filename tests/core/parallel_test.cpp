@@ -11,19 +11,6 @@
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
-namespace {
-
-class ThreadsScope {
- public:
-  explicit ThreadsScope(int n) : before_(threads()) { set_threads(n); }
-  ~ThreadsScope() { set_threads(before_); }
-
- private:
-  int before_;
-};
-
-}  // namespace
-
 TEST_CASE("parallel_for: every element is visited once, whatever the sizes", "[core][parallel]") {
   for (const int count : {1, 2, 3, 7})
     for (const std::int64_t n : {0, 1, 2, 6, 7, 8, 1000, 4099})

@@ -1,5 +1,7 @@
 #include "atrous/kernels/gemm/gemm.h"
 
+#include <tuple>
+
 #include "tests/cuda/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"

@@ -1,6 +1,7 @@
 #include "atrous/io/colormap.h"
 
 #include <set>
+#include <tuple>
 
 #include "atrous/io/image.h"
 #include "tests/io/io_error.h"

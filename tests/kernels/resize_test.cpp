@@ -1,5 +1,6 @@
 #include "atrous/kernels/resize/resize.h"
 
+#include <array>
 #include <cmath>
 #include <numeric>
 

@@ -1,5 +1,7 @@
 #include <filesystem>
 #include <fstream>
+#include <iterator>
+#include <regex>
 #include <string>
 
 #include "tests/support/catch.h"
@@ -44,6 +46,24 @@ TEST_CASE("CUDA rule: kernels keep to what the emulator can run", "[rules]") {
     }
   }
   CHECK(files > 10);
+}
+
+TEST_CASE("CUDA rule: the names of device functions end in _kernel, as tests/cuda/coverage.sh looks for them",
+          "[rules]") {
+  const std::regex bounds("__launch_bounds__\\((?:[^()]|\\([^()]*\\))*\\)"),
+      declared("__global__\\s+void\\s+(\\w+)\\s*\\(");
+  int found = 0;
+  for (const auto& entry : fs::recursive_directory_iterator(fs::path(ATROUS_SOURCE_DIR) / "kernels")) {
+    if (entry.path().extension() != ".cu" && entry.path().extension() != ".cuh") continue;
+    std::ifstream file(entry.path());
+    const std::string text =
+        std::regex_replace(std::string(std::istreambuf_iterator<char>(file), {}), bounds, "");
+    for (std::sregex_iterator m(text.begin(), text.end(), declared), end; m != end; ++m, ++found) {
+      INFO(entry.path().filename().string());
+      CHECK_THAT((*m)[1].str(), Catch::Matchers::EndsWith("_kernel"));
+    }
+  }
+  CHECK(found > 30);
 }
 
 TEST_CASE("CUDA rule: the rule itself tells right from wrong", "[rules]") {

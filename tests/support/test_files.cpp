@@ -1,6 +1,7 @@
 #include "tests/support/test_files.h"
 
 #include <stdlib.h>
+#include <cstdlib>
 
 #include <filesystem>
 #include <fstream>

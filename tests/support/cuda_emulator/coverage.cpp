@@ -11,14 +11,23 @@
 
 #include "tests/support/cuda_emulator/state.h"
 
-// Which functions of the library have given work to the device: the functions on the host's stack at a
-// launch, by name. With ATROUS_EMU_COVERAGE=folder in the environment the names are written to a file there
-// when the program ends; tests/cuda/coverage compares them with the kernels that the headers declare.
+// Which functions of the library have given work to the device (the functions on the host's stack at a
+// launch, by name), and which device kernels were launched: by address, since most are local to their file.
+// With ATROUS_EMU_COVERAGE=folder in the environment both are written to a file there when the program ends;
+// tests/cuda/coverage.sh compares them with the kernels that the headers declare and that the program holds.
+
+extern "C" void atrous_emu_switch_stack(void** save, void* load);
 
 namespace atrous::emu {
 namespace {
 
 std::unordered_set<void*> g_return_addresses;
+std::unordered_set<const void*> g_kernels;
+
+bool wanted() {
+  static const bool yes = std::getenv("ATROUS_EMU_COVERAGE") != nullptr;
+  return yes;
+}
 
 void write_names() {
   std::string path = std::string(std::getenv("ATROUS_EMU_COVERAGE")) + "/XXXXXX";
@@ -26,21 +35,27 @@ void write_names() {
   FILE* file = descriptor < 0 ? nullptr : fdopen(descriptor, "w");
   if (!file) return;
   for (const std::string& name : covered_functions()) std::fprintf(file, "%s\n", name.c_str());
+  // The program may be loaded anywhere: addresses are told by their distance from a function with a name.
+  for (const void* kernel : g_kernels)
+    std::fprintf(
+        file, "kernel %ld\n",
+        long(static_cast<const char*>(kernel) - reinterpret_cast<const char*>(&atrous_emu_switch_stack)));
   std::fclose(file);
 }
 
 }  // namespace
 
 void note_callers() {
-  static const bool wanted = [] {
-    if (!std::getenv("ATROUS_EMU_COVERAGE")) return false;
-    std::atexit(write_names);
-    return true;
-  }();
-  if (!wanted) return;
+  if (!wanted()) return;
+  static const int registered = std::atexit(write_names);
+  static_cast<void>(registered);
   void* frames[24];
   const int depth = backtrace(frames, 24);
   g_return_addresses.insert(frames, frames + depth);
+}
+
+void note_kernel(const void* kernel) {
+  if (wanted()) g_kernels.insert(kernel);
 }
 
 std::set<std::string> covered_functions() {

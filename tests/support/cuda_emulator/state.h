@@ -235,5 +235,6 @@ std::size_t allowed_dynamic_shared(const void* kernel);
 std::uint64_t resident_blocks(unsigned threads, std::size_t shared_bytes);
 // ---- coverage.cpp
 void note_callers();
+void note_kernel(const void* kernel);
 
 }  // namespace atrous::emu

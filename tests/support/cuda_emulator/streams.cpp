@@ -131,6 +131,7 @@ void launch_raw(const char* name, const void* kernel, dim3 grid, dim3 block, std
                 std::size_t params_bytes) {
   initialise();
   note_callers();
+  note_kernel(kernel);
   const std::uint64_t threads = std::uint64_t(block.x) * block.y * block.z;
   const std::size_t allowed = std::max(g_config.static_shared_limit, allowed_dynamic_shared(kernel));
   if (threads == 0 || threads > 1024 || block.z > 64 || grid.x == 0 || grid.y == 0 || grid.z == 0 ||
