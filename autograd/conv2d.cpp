@@ -35,6 +35,7 @@ Conv2dDims conv2d_dims(Op op, const Variable& x, const Variable& weight, const V
                                                   .stride = o.stride,
                                                   .padding = o.padding,
                                                   .rate = o.rate,
+                                                  .exact = o.exact,
                                                   .allow_tf32 = o.allow_tf32});
   ATROUS_CHECK(ShapeError, d.out_h > 0 && d.out_w > 0, name, "window ", PerAxis(d.window_h, d.window_w),
                " at rate ", o.rate, " with padding ", o.padding, " leaves no output pixel: x ", x.shape());

@@ -2,6 +2,7 @@
 
 #include "atrous/autograd/op.h"
 #include "atrous/core/error.h"
+#include "atrous/core/exact.h"
 #include "atrous/core/tf32.h"
 #include "atrous/kernels/window.h"
 
@@ -19,6 +20,8 @@ struct Conv2dOptions {
   /// stay f32. An element of a result or of a gradient then errs by at most 2^-10 of the sum of its products'
   /// absolute values, beside what f32 sums lose. Of no effect on the CPU and for other types.
   bool allow_tf32 = tf32_allowed();
+  /// Plain sums alone: bits that depend neither on the size of the map nor on the place in it.
+  bool exact = exact_mode();
 };
 
 /// Throws ValueError unless strides and rates lie in 1..2^31 and paddings in 0..2^31 (so that no position

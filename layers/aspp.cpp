@@ -54,9 +54,9 @@ Aspp::Aspp(const AsppSettings& s)
   add_child("dropout", dropout_);
 }
 
-Variable Aspp::forward(const Variable& x) {
+Variable Aspp::forward(const Variable& x, const Variable& image_mean) {
   const auto image = [&] {
-    return resize_bilinear(image_pool_.forward(global_avg_pool2d(x)),
+    return resize_bilinear(image_pool_.forward(image_mean.defined() ? image_mean : global_avg_pool2d(x)),
                            {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
   };
   return dropout_.forward(project_.forward(side_by_side_.empty() || !ConvBn::side_by_side(side_by_side_)

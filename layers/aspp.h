@@ -36,7 +36,9 @@ class Aspp : public Layer {
  public:
   explicit Aspp(const AsppSettings& settings);
 
-  Variable forward(const Variable& x) override;
+  Variable forward(const Variable& x) override { return forward(x, {}); }
+  /// The same for a part of an image: `image_mean` [N, 1, 1, C] takes the place of the mean of x.
+  Variable forward(const Variable& x, const Variable& image_mean);
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
   std::int64_t channels() const { return project_.settings().out_channels; }
 

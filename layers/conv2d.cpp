@@ -5,6 +5,7 @@
 #include "atrous/autograd/conv2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/core/error.h"
+#include "atrous/core/exact.h"
 #include "atrous/core/tf32.h"
 
 namespace atrous::layers {
@@ -50,6 +51,7 @@ kernels::Conv2dDims Conv2dSettings::dims(const Shape& x, const Shape& output) co
           .stride = stride,
           .padding = resolved_padding(x),
           .rate = rate,
+          .exact = exact_mode(),
           .allow_tf32 = tf32_allowed()};
 }
 

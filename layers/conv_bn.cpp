@@ -6,6 +6,7 @@
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
+#include "atrous/core/exact.h"
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/conv2d_branches.h"
 #include "atrous/kernels/separable_conv2d/separable_conv2d.h"
@@ -225,7 +226,8 @@ Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable&
                            const Variable& residual) {
   const Conv2dSettings &space = depthwise.settings(), &channels = pointwise.settings();
   const bool one_by_one = channels.taps == PerAxis(1) && channels.stride == PerAxis(1) && !channels.depthwise;
-  if (space.depthwise && one_by_one && !depthwise.training() && !pointwise.training() && !grad_enabled()) {
+  if (space.depthwise && one_by_one && !exact_mode() && !depthwise.training() && !pointwise.training() &&
+      !grad_enabled()) {
     const Shape between = space.output_shape(x.shape(), "conv_bn");
     const kernels::SeparableConv2dDims dims{depthwise_dims(space, x.shape(), between), channels.out_channels};
     if (kernels::separable_conv2d_pays(dims, x.dtype(), x.device())) {

@@ -22,6 +22,8 @@ struct FeaturesOf {
   T middle;              ///< for an auxiliary classifier and LR-ASPP: ResNet's third stage; MobileNetV3's
                          ///< first unit at stride 8. Others have none
   std::vector<T> skips;  ///< where asked for: the image and the outputs of VGG's pools 1 to 4
+  T image_mean;          ///< of `high` over the whole image, [N, 1, 1, C], where these are features of a part
+                         ///< of it (models/tiling.h); else left out
 };
 using Features = FeaturesOf<Variable>;
 using FeatureShapes = FeaturesOf<Shape>;

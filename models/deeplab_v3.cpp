@@ -42,7 +42,7 @@ DeepLabV3::DeepLabV3(const Backbone& backbone, const HeadOptions& options, bool 
 }
 
 Variable DeepLabV3::forward(const Features& features) {
-  const Variable y = aspp_.forward(features.high);
+  const Variable y = aspp_.forward(features.high, features.image_mean);
   return logits_.forward(refine_ ? refine_->forward(y) : y);
 }
 

@@ -25,6 +25,7 @@ class DeepLabV3 : public Head {
   DeepLabV3(const Backbone& backbone, const HeadOptions& options, bool atrous_branches);
 
   Variable forward(const Features& features) override;
+  bool pools_image() const override { return true; }
   Shape trace(const FeatureShapes& features, const std::string& name,
               layers::Summary& summary) const override;
 

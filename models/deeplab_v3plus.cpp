@@ -52,7 +52,7 @@ DeepLabV3Plus::DeepLabV3Plus(const Backbone& backbone, const HeadOptions& option
 Variable DeepLabV3Plus::forward(const Features& features) {
   const Variable low = low_.forward(features.low);
   const Variable high =
-      resize_bilinear(aspp_.forward(features.high),
+      resize_bilinear(aspp_.forward(features.high, features.image_mean),
                       {.out_h = low.dim(1), .out_w = low.dim(2), .align_corners = align_corners_});
   Variable x = low_first_ ? concat_channels({low, high}) : concat_channels({high, low});
   for (const auto& step : decoder_) x = step->forward(x);

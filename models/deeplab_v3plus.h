@@ -21,6 +21,7 @@ class DeepLabV3Plus : public Head {
   DeepLabV3Plus(const Backbone& backbone, const HeadOptions& options, bool separable);
 
   Variable forward(const Features& features) override;
+  bool pools_image() const override { return true; }
   Shape trace(const FeatureShapes& features, const std::string& name,
               layers::Summary& summary) const override;
 

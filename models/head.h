@@ -19,6 +19,8 @@ struct HeadOptions {
 class Head : public layers::Module {
  public:
   virtual Variable forward(const Features& features) = 0;
+  /// Whether it takes the mean of `high` over the image (Features::image_mean, or by itself).
+  virtual bool pools_image() const { return false; }
   virtual Shape trace(const FeatureShapes& features, const std::string& name,
                       layers::Summary& summary) const = 0;
 };

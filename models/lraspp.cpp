@@ -31,7 +31,9 @@ LrAspp::LrAspp(const Backbone& backbone, const HeadOptions& options)
 }
 
 Variable LrAspp::forward(const Features& features) {
-  const Variable gate = sigmoid(gate_.forward(global_avg_pool2d(features.high)));
+  const Variable mean =
+      features.image_mean.defined() ? features.image_mean : global_avg_pool2d(features.high);
+  const Variable gate = sigmoid(gate_.forward(mean));
   const Variable y = scale_channels(project_.forward(features.high), gate);
   const Variable at_middle = resize_bilinear(
       y, {.out_h = features.middle.dim(1), .out_w = features.middle.dim(2), .align_corners = align_corners_});

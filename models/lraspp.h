@@ -19,6 +19,7 @@ class LrAspp : public Head {
   LrAspp(const Backbone& backbone, const HeadOptions& options);
 
   Variable forward(const Features& features) override;
+  bool pools_image() const override { return true; }
   Shape trace(const FeatureShapes& features, const std::string& name,
               layers::Summary& summary) const override;
 

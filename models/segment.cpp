@@ -8,8 +8,11 @@
 #include "atrous/autograd/softmax.h"
 #include "atrous/autograd/upsample.h"
 #include "atrous/core/error.h"
+#include "atrous/core/exact.h"
 #include "atrous/core/parallel.h"
 #include "atrous/models/pad_image.h"
+#include "atrous/models/rectangle.h"
+#include "atrous/models/tiling.h"
 
 namespace atrous::models {
 namespace {
@@ -20,6 +23,9 @@ void check_call(const Tensor& image, const SegmentOptions& options) {
   ATROUS_CHECK(ValueError, !options.scales.empty(), "segment", "no scale was given");
   for (const double s : options.scales)
     ATROUS_CHECK(ValueError, s > 0 && s <= 16, "segment", "a scale of ", s, " is not in (0, 16]");
+  ATROUS_CHECK(ValueError, options.tile >= 0 && options.window >= 0 && !(options.tile && options.window),
+               "segment", "a tile of ", options.tile, " and a window of ", options.window,
+               " pixels: one of them, and not below 0");
 }
 
 // Columns mirrored, [N, H, W, C].
@@ -60,16 +66,69 @@ std::int64_t scaled_side(std::int64_t padded, double scale, std::int64_t output_
   return std::max<std::int64_t>(1, steps) * output_stride + 1;
 }
 
+// Logits of a preprocessed image, by tiles if asked for.
+Variable logits_of(Model& model, const Variable& x, std::int64_t tile) {
+  if (!tile) return model.forward(x);
+  const ExactScope exact;
+  return Variable(tiled_logits(model, x.value().to(kCpu), tile).to(model.device()));
+}
+
+// Where windows of `side` pixels start on an axis of `size`: every two thirds of a side, the last at the end.
+std::vector<std::int64_t> window_starts(std::int64_t size, std::int64_t side) {
+  std::vector<std::int64_t> starts;
+  for (std::int64_t at = 0; at + side < size; at += std::max<std::int64_t>(1, side * 2 / 3))
+    starts.push_back(at);
+  starts.push_back(std::max<std::int64_t>(0, size - side));
+  return starts;
+}
+
+// Probabilities of every pixel of x, the mean of those of the windows that hold it. On the host.
+Tensor window_probabilities(Model& model, const Tensor& x, std::int64_t window) {
+  const std::int64_t side = padded_size(window, model.config().output_stride);
+  const std::int64_t h = std::min(side, x.dim(1)), w = std::min(side, x.dim(2));
+  const std::int64_t classes = model.config().classes;
+  Tensor sum = Tensor::zeros({x.dim(0), x.dim(1), x.dim(2), classes});
+  Tensor windows = Tensor::zeros({x.dim(1), x.dim(2)});
+  const Span<float> total = sum.span<float>(), seen = windows.span<float>();
+  for (const std::int64_t top : window_starts(x.dim(1), h)) {
+    for (const std::int64_t left : window_starts(x.dim(2), w)) {
+      Tensor part = Tensor::empty({x.dim(0), h, w, 3});
+      copy_rectangle(x, {top, top + h}, {left, left + w}, part, 0, 0);
+      const Tensor p = softmax(model.full_logits(Variable(part.to(model.device())))).value().to(kCpu);
+      const Span<const float> found = p.span<float>();
+      for (std::int64_t row = 0; row < x.dim(0) * h; ++row) {
+        const std::int64_t n = row / h, y = top + row % h;
+        const std::int64_t to = ((n * x.dim(1) + y) * x.dim(2) + left) * classes;
+        for (std::int64_t i = 0; i < w * classes; ++i) total[to + i] += found[row * w * classes + i];
+        for (std::int64_t i = 0; n == 0 && i < w; ++i) seen[y * x.dim(2) + left + i] += 1;
+      }
+    }
+  }
+  parallel_for(sum.numel() / classes, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i)
+      for (std::int64_t c = 0; c < classes; ++c) total[i * classes + c] /= seen[i % seen.size()];
+  });
+  return sum;
+}
+
 // Probabilities [N, H, W, classes] of one view of the image.
-Tensor view_probabilities(Model& model, const Tensor& image, double scale, bool flip) {
+Tensor view_probabilities(Model& model, const Tensor& image, double scale, bool flip,
+                          const SegmentOptions& options) {
   const Tensor input = prepare(model, flip ? mirrored<std::uint8_t>(image) : image);
   const std::int64_t h = input.dim(1), w = input.dim(2), stride = model.config().output_stride;
   const bool align = model.convention().align_corners;
   Variable x(input.to(model.device()));
   const std::int64_t in_h = scaled_side(h, scale, stride), in_w = scaled_side(w, scale, stride);
   if (in_h != h || in_w != w) x = resize_bilinear(x, {.out_h = in_h, .out_w = in_w, .align_corners = align});
-  const Variable logits = resize_bilinear(model.forward(x), {.out_h = h, .out_w = w, .align_corners = align});
-  const Tensor full = softmax(logits).value().to(kCpu);
+  Tensor full;
+  if (options.window) {
+    const Variable p(window_probabilities(model, x.value().to(kCpu), options.window));
+    full = resize_bilinear(p, {.out_h = h, .out_w = w, .align_corners = align}).value();
+  } else {
+    const Variable logits =
+        resize_bilinear(logits_of(model, x, options.tile), {.out_h = h, .out_w = w, .align_corners = align});
+    full = softmax(logits).value().to(kCpu);
+  }
   const Tensor p = cropped<float>(full, image.dim(1), image.dim(2));
   return flip ? mirrored<float>(p) : p;
 }
@@ -104,7 +163,7 @@ Tensor segment_probabilities(Model& model, const Tensor& image, const SegmentOpt
   int views = 0;
   for (const double scale : options.scales) {
     for (int flip = 0; flip <= int(options.flip); ++flip) {
-      const Tensor p = view_probabilities(model, image, scale, flip == 1);
+      const Tensor p = view_probabilities(model, image, scale, flip == 1, options);
       ++views;
       if (!sum.defined()) {
         sum = p;
@@ -128,12 +187,12 @@ Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options)
   check_call(image, options);
   const std::int64_t h = image.dim(1), w = image.dim(2);
   Tensor labels;
-  if (options.scales.size() == 1 && options.scales[0] == 1 && !options.flip) {
+  if (options.scales.size() == 1 && options.scales[0] == 1 && !options.flip && !options.window) {
     const NoGrad no_grad;
     const EvalScope eval(model);
     const Variable x(prepare(model, image).to(model.device()));
     labels = upsample_argmax(
-        model.forward(x).value(),
+        logits_of(model, x, options.tile).value(),
         {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = model.convention().align_corners});
   } else {
     labels = argmax_channels(segment_probabilities(model, image, options));

@@ -14,6 +14,13 @@ namespace atrous::models {
 struct SegmentOptions {
   std::vector<double> scales = {1.0};
   bool flip = false;
+  /// Above 0: logits are made tile by tile, of so many image pixels a side, in exact mode (models/tiling.h).
+  /// The same bits as without in exact mode, in less memory.
+  std::int64_t tile = 0;
+  /// Above 0: the network sees windows of so many pixels a side (rounded up to k * output_stride + 1), each
+  /// two thirds of that from the last; where they overlap, probabilities are averaged. What crops were
+  /// trained for: Chen et al., "DeepLab", TPAMI 2018, section 4.4. Not together with `tile`.
+  std::int64_t window = 0;
 };
 
 /// The class of every pixel. The image is preprocessed by the model's convention, padded at the bottom and
@@ -26,7 +33,8 @@ struct SegmentOptions {
 ///   image    [N, H, W, 3], u8
 ///   returns  [N, H, W], u8
 ///
-/// Throws ShapeError for another shape, ValueError for scales that are not in (0, 16].
+/// Throws ShapeError for another shape, ValueError for scales that are not in (0, 16], for a tile and a
+/// window at once, and for models that cannot be tiled.
 Tensor segment(Model& model, const Tensor& image, const SegmentOptions& options = {});
 
 /// The counts of the image's true labels against what segment() finds by a single view, which is never made

@@ -5,6 +5,7 @@
 
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
+#include "atrous/core/exact.h"
 #include "atrous/kernels/resize/resize.h"
 #include "atrous/models/weights.h"
 
@@ -52,11 +53,23 @@ void SegmentFlags::add_to(CLI::App& app) {
   app.add_flag("--flip", flip, "and mirrored");
   app.add_option("--resize", resize,
                  "HxW: what the network sees, antialiased; labels come back to the image's size");
+  app.add_option(
+         "--tile", tile,
+         "Run the network over tiles of this many pixels a side: less memory, the same bits as --exact")
+      ->check(CLI::Range(4, 65535));
+  app.add_option("--window", window,
+                 "Show the network windows of this many pixels a side that overlap by a third, and average")
+      ->check(CLI::Range(1, 65535));
+  app.add_flag("--exact", exact, "No kernel whose rounding changes with position or size");
 }
 
 Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   options_.scales = parse_numbers("--scales", flags.scales);
   options_.flip = flags.flip;
+  options_.tile = flags.tile;
+  options_.window = flags.window;
+  if (flags.tile && flags.window) throw UsageError("--tile and --window: give one or the other");
+  set_exact_mode(flags.exact || flags.tile > 0);
   if (!flags.resize.empty()) size_ = parse_size("--resize", flags.resize);
   models::LoadedModel loaded = models::load_model(flags.weights);
   model_ = std::move(loaded.model);
@@ -82,7 +95,8 @@ Tensor Segmenter::labels(const Tensor& image) {
 }
 
 models::ConfusionMatrix Segmenter::confusion(const io::Sample& sample) {
-  const bool one_view = options_.scales.size() == 1 && options_.scales[0] == 1 && !options_.flip && !size_;
+  const bool one_view = options_.scales.size() == 1 && options_.scales[0] == 1 && !options_.flip && !size_ &&
+                        !options_.tile && !options_.window;
   if (one_view) return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
   models::ConfusionMatrix confusion(model_->config().classes, io::kIgnore);
   confusion.add(sample.labels, labels(sample.image));

@@ -19,6 +19,8 @@ struct SegmentFlags {
   std::string scales = "1";
   bool flip = false;
   std::string resize;  // "HxW" or empty
+  std::int64_t tile = 0, window = 0;
+  bool exact = false;
 
   void add_to(CLI::App& app);
 };

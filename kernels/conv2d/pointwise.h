@@ -16,10 +16,11 @@ constexpr bool is_pointwise(const Conv2dDims& d) {
          d.padding.top == 0 && d.padding.left == 0;
 }
 
-/// Whether gemm_with_epilogue() does what is left to do to the outputs.
+/// Whether gemm_with_epilogue() does what is left to do to the outputs. Exact convolutions keep away from
+/// cuBLAS: its choice of a kernel, and with it the order of a sum, goes by the number of pixels.
 template <class T>
 bool takes_gemm(const Conv2dDims& d, const Conv2dEpilogue<T>& epilogue) {
-  return is_pointwise(d) && epilogue.activation != Activation::relu6;
+  return is_pointwise(d) && !d.exact && epilogue.activation != Activation::relu6;
 }
 
 /// Whether the statistics of a 1x1 convolution are worth implicit_gemm.h, which takes them from its tiles: of
