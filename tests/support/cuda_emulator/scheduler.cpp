@@ -145,9 +145,16 @@ void run_thread() {
 void prepare_places(unsigned threads, std::size_t places, std::size_t dynamic_bytes) {
   static std::size_t have_threads = 0, have_stack = 0, used = 0;
   if (have_threads < threads || have_stack != g_config.stack_bytes || g_blocks.size() < places) {
+    // Enough for every launch so far, unless wide blocks of one and many of another make too many together:
+    // each stack is two mappings, and a process has 65,530.
+    constexpr std::size_t kMostKept = 16384;
+    std::size_t wanted = std::max(places, g_blocks.size());
     have_threads = std::max<std::size_t>(threads, have_threads);
+    if (wanted * have_threads > kMostKept) {
+      wanted = places;
+      have_threads = threads;
+    }
     have_stack = g_config.stack_bytes;
-    const std::size_t wanted = std::max(places, g_blocks.size());
     for (const auto& block : g_blocks) {
       for (Fiber& fiber : block->fibers) fiber.context.free();
       release_shared(block->shared);
