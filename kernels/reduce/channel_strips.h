@@ -13,15 +13,16 @@
 
 namespace atrous::kernels {
 
-/// Pixels of a strip: 8 at least, 16k to 72k elements, and at most 264 strips where that allows it: two
-/// blocks for each of 132 multiprocessors. A strip begins at a whole vector of any type.
+/// Pixels of a strip: about 16k elements and 8 pixels at least, 72k elements at most, and at most 264 strips
+/// where that allows it: two blocks for each of 132 multiprocessors. A strip begins at a whole vector of any
+/// type.
 inline std::int64_t strip_pixels(std::int64_t pixels, std::int64_t channels) {
   if (channels == 0) return 8;
-  const std::int64_t least = (1 << 14) / channels, most = 9 * (1 << 13) / channels,
+  const auto eights = [](std::int64_t n) { return n < 8 ? 8 : (n + 7) / 8 * 8; };
+  const std::int64_t least = eights((1 << 14) / channels), most = 9 * (1 << 13) / channels,
                      even = (pixels + 263) / 264;
-  std::int64_t each = even < least ? least : even > most ? most : even;
-  if (each < 8) each = 8;
-  return channels % 8 == 0 ? each : (each + 7) / 8 * 8;
+  const std::int64_t wanted = even < most ? even : most, each = wanted < least ? least : wanted;
+  return channels % 8 == 0 ? each : eights(each);
 }
 
 inline std::int64_t strip_count(std::int64_t pixels, std::int64_t channels) {

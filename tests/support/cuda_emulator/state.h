@@ -57,6 +57,7 @@ struct Fiber {
   std::vector<WgmmaRequest> wgmma_open;
   std::deque<std::vector<WgmmaRequest>> wgmma_groups;
   std::unordered_map<const void*, std::uint32_t> times_at;  // statistics: executions of each access site
+  unsigned times_since = 0;                                 // and since which barrier of the block
 };
 
 /// A warp function that some lanes have reached.
@@ -90,7 +91,7 @@ struct SharedArray {
 /// One access of one thread, for the statistics.
 struct AccessRecord {
   const void* pc;
-  std::uint32_t occurrence, lane;
+  std::uint32_t barriers, occurrence, lane;
   std::uintptr_t address;
   std::uint32_t bytes;
   bool shared;

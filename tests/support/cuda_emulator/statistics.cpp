@@ -5,7 +5,8 @@
 #include "tests/support/cuda_emulator/state.h"
 
 // How warps reach memory. The accesses of a block's lanes are written down with the site and how often the
-// lane had been there; equal site and count make one request of the warp.
+// lane had been there since the block's last barrier (where lanes that took other ways are level again);
+// equal site and count make one request of the warp.
 
 namespace atrous::emu {
 namespace {
@@ -68,22 +69,34 @@ void start_statistics(Block& block) {
   block.sampled = g_config.stats && block.linear < kSampledBlocks;
   if (!block.sampled) return;
   block.records.assign((block.threads + 31) / 32, {});
-  for (Fiber& fiber : block.fibers) fiber.times_at.clear();
+  for (Fiber& fiber : block.fibers) {
+    fiber.times_at.clear();
+    fiber.times_since = block.barriers;
+  }
 }
 
 void record_access(const void* pc, std::uintptr_t address, unsigned bytes, bool shared) {
   Fiber& fiber = *g_current;
-  fiber.block->records[fiber.warp].push_back({pc, fiber.times_at[pc]++, fiber.lane, address, bytes, shared});
+  const unsigned barriers = fiber.block->barriers;
+  if (fiber.times_since != barriers) {
+    fiber.times_at.clear();
+    fiber.times_since = barriers;
+  }
+  fiber.block->records[fiber.warp].push_back(
+      {pc, barriers, fiber.times_at[pc]++, fiber.lane, address, bytes, shared});
 }
 
 void finish_statistics(Block& block) {
   if (!block.sampled) return;
   for (Records& r : block.records) {
     std::stable_sort(r.begin(), r.end(), [](const AccessRecord& a, const AccessRecord& b) {
-      return a.pc != b.pc ? a.pc < b.pc : a.occurrence < b.occurrence;
+      if (a.pc != b.pc) return a.pc < b.pc;
+      return a.barriers != b.barriers ? a.barriers < b.barriers : a.occurrence < b.occurrence;
     });
     for (std::size_t begin = 0, end = 0; begin < r.size(); begin = end) {
-      while (end < r.size() && r[end].pc == r[begin].pc && r[end].occurrence == r[begin].occurrence) ++end;
+      while (end < r.size() && r[end].pc == r[begin].pc && r[end].barriers == r[begin].barriers &&
+             r[end].occurrence == r[begin].occurrence)
+        ++end;
       (r[begin].shared ? count_shared : count_device)(r, begin, end, g_sites[r[begin].pc]);
     }
     r.clear();
