@@ -86,6 +86,8 @@ const OpCases cases({
     row("one pixel, 3x3", {2, 1, 1, 3}, {3, 3, 3, 4}, {.padding = 1}),
     row("one channel to one", {1, 6, 5, 1}, {3, 3, 1, 1}, {.padding = 1}, true),
     rounding(row("3x3 in TF32", {1, 5, 6, 19}, {3, 3, 19, 21}, {.padding = 1, .allow_tf32 = true}, true)),
+    row("3x3 by plain sums", {1, 6, 5, 19}, {3, 3, 19, 21}, {.padding = 1, .exact = true}, true),
+    row("1x1 by plain sums", {1, 6, 5, 19}, {1, 1, 19, 21}, {.exact = true}),
     rounding(row("1x1 in TF32", {1, 5, 6, 19}, {1, 1, 19, 21}, {.allow_tf32 = true})),
 });
 

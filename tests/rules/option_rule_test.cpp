@@ -82,10 +82,10 @@ TEST_CASE("option rule: every option of an operation is set by a row of the ladd
   // Whose rows set the options of a header that has no family of its own.
   const std::vector<std::pair<std::string, std::string>> shared{
       {"conv2d_options", "conv2d"}, {"conv2d_options", "depthwise_conv2d"}, {"softmax", "upsample"}};
-  // Options that no output of an operation shows: nothing is multiplied in TF32 there; running averages, in
-  // tests/autograd/batch_norm_test.cpp and tests/cuda/batch_norm_test.cpp.
-  const std::vector<std::pair<std::string, std::string>> elsewhere{{"depthwise_conv2d", "allow_tf32"},
-                                                                   {"batch_norm", "decay"}};
+  // Options that no output of an operation shows: nothing is multiplied in TF32, and all sums are plain,
+  // there; running averages, in tests/autograd/batch_norm_test.cpp and tests/cuda/batch_norm_test.cpp.
+  const std::vector<std::pair<std::string, std::string>> elsewhere{
+      {"depthwise_conv2d", "allow_tf32"}, {"depthwise_conv2d", "exact"}, {"batch_norm", "decay"}};
   const auto check = [&](const std::string& header_name, const std::string& family) {
     const std::string header = without_comments(root / "autograd" / (header_name + ".h"));
     std::string rows = without_comments(root / "tests/autograd" / (family + "_cases.cpp"));
