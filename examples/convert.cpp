@@ -17,6 +17,7 @@ namespace {
 
 struct Flags {
   std::string input, output, from;
+  std::int64_t in_channels = 3;
   CommonFlags common;
   bool width_given = false;
 };
@@ -37,6 +38,7 @@ io::Colormap colormap_of(std::int64_t classes) {
 
 void convert(const Flags& flags) {
   models::ImportOptions options{.model = flags.common.model, .from = flags.from};
+  options.in_channels = flags.in_channels;
   if (flags.common.classes > 0) options.classes = flags.common.classes;
   if (flags.common.output_stride > 0) options.output_stride = flags.common.output_stride;
   if (flags.width_given) options.width = flags.common.width;
@@ -72,6 +74,10 @@ int main(int argc, char** argv) {
   const CLI::Option* width = app.get_option("--width");
   app.add_option("--from", flags.from, "Whose names the tensors have (default: whose names fit best)")
       ->check(CLI::IsMember(map_names()));
+  app.add_option("--in-channels", flags.in_channels,
+                 "Channels of the images; the first convolution is fitted to them")
+      ->capture_default_str()
+      ->check(CLI::Range(1, 1024));
   return run(app, argc, argv, [&] {
     flags.width_given = width->count() > 0;
     convert(flags);

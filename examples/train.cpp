@@ -74,8 +74,11 @@ class Run {
     if (options_.bn_decay > 0) model_->set_batch_norm_decay(options_.bn_decay);
     std::printf("%s, output stride %ld: %ld parameters\n", model_->config().name.c_str(),
                 long(model_->config().output_stride), long(model_->parameter_count()));
-    if (!options_.init.empty() && options_.resume.empty())
-      std::cout << models::load(*model_, options_.init, models::LoadMode::new_classes).text() << '\n';
+    if (!options_.init.empty() && options_.resume.empty()) {
+      const models::LoadReport report = models::load(*model_, options_.init, models::LoadMode::new_classes);
+      std::cout << report.text() << '\n';
+      for (const std::string& change : report.changes) std::cout << change << '\n';
+    }
     model_->to(device_);
     optimizer_ = make_optimizer(options_, *model_);
     if (!options_.resume.empty()) step_ = load_run(options_.resume, *model_, *optimizer_);

@@ -21,8 +21,9 @@ constexpr const char *kFormat = "atrous.format", *kModel = "atrous.model", *kCon
                      *kOutputStride = "atrous.output_stride", *kPreprocessing = "atrous.preprocessing",
                      *kBatchNorm = "atrous.batch_norm", *kClassNames = "atrous.class_names",
                      *kColors = "atrous.colors", *kIgnoreColor = "atrous.ignore_color",
-                     *kHeadWidth = "atrous.head_width", *kMultiGrid = "atrous.multi_grid",
-                     *kAuxiliary = "atrous.auxiliary", *kChecksums = "atrous.crc32c";
+                     *kHeadWidth = "atrous.head_width", *kInputChannels = "atrous.input_channels",
+                     *kMultiGrid = "atrous.multi_grid", *kAuxiliary = "atrous.auxiliary",
+                     *kChecksums = "atrous.crc32c";
 // Class names and colours of 65536 classes stay far below.
 constexpr std::size_t kMaxJsonText = 1 << 20;
 constexpr int kMaxJsonDepth = 3;
@@ -164,6 +165,7 @@ std::map<std::string, std::string> checkpoint_metadata(const CheckpointInfo& inf
   texts[kClasses] = std::to_string(info.classes);
   texts[kWidth] = shortest(info.width);
   texts[kOutputStride] = std::to_string(info.output_stride);
+  if (info.input_channels != 3) texts[kInputChannels] = std::to_string(info.input_channels);
   if (info.head_width != 1) texts[kHeadWidth] = shortest(info.head_width);
   if (!info.multi_grid.empty()) texts[kMultiGrid] = Json(info.multi_grid).dump();
   if (info.auxiliary) texts[kAuxiliary] = "1";
@@ -199,6 +201,8 @@ CheckpointInfo checkpoint_info(const std::map<std::string, std::string>& metadat
   info.classes = fields.number<std::int64_t>(kClasses, 1, 65536);
   info.width = fields.number<double>(kWidth, 1e-3, 16);
   info.output_stride = fields.number<std::int64_t>(kOutputStride, 1, 256);
+  if (metadata.count(kInputChannels))
+    info.input_channels = fields.number<std::int64_t>(kInputChannels, 1, 1024);
   if (metadata.count(kHeadWidth)) info.head_width = fields.number<double>(kHeadWidth, 1e-3, 16);
   if (metadata.count(kAuxiliary)) info.auxiliary = fields.number<int>(kAuxiliary, 0, 1) == 1;
   if (metadata.count(kMultiGrid))
@@ -226,7 +230,7 @@ CheckpointInfo checkpoint_info(const std::map<std::string, std::string>& metadat
   info.extra = metadata;
   for (const char* key :
        {kFormat, kModel, kConvention, kClasses, kWidth, kOutputStride, kPreprocessing, kBatchNorm,
-        kClassNames, kColors, kIgnoreColor, kHeadWidth, kMultiGrid, kAuxiliary, kChecksums})
+         kClassNames, kColors, kIgnoreColor, kHeadWidth, kInputChannels, kMultiGrid, kAuxiliary, kChecksums})
     info.extra.erase(key);
   return info;
 }

@@ -32,6 +32,7 @@ struct CheckpointInfo {
   double head_width = 1;                      ///< atrous.head_width, the same of the head; left out if 1
   std::int64_t output_stride = 16;            ///< atrous.output_stride, 1..256
   std::vector<std::int64_t> multi_grid = {};  ///< atrous.multi_grid, a JSON array; left out for none
+  std::int64_t input_channels = 3;            ///< atrous.input_channels, of the images; left out if 3
   bool auxiliary = false;  ///< atrous.auxiliary: with the auxiliary classifier of training; left out if not
   Preprocessing preprocessing;  ///< atrous.preprocessing, a JSON object
   std::map<std::string, BatchNorm>

@@ -6,6 +6,7 @@
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"
 #include "atrous/kernels/layout/layout.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::layers {
 namespace {
@@ -59,9 +60,9 @@ Variable Aspp::forward(const Variable& x, const Variable& image_mean) {
     return resize_bilinear(image_pool_.forward(image_mean.defined() ? image_mean : global_avg_pool2d(x)),
                            {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
   };
-  return dropout_.forward(project_.forward(side_by_side_.empty() || !ConvBn::side_by_side(side_by_side_)
-                                               ? one_by_one(x, image())
-                                               : at_once(x, image())));
+  const bool apart = side_by_side_.empty() || observing() || !ConvBn::side_by_side(side_by_side_);
+  const Variable parts = apart ? one_by_one(x, image()) : at_once(x, image());
+  return observed(*this, dropout_.forward(project_.forward(parts)));
 }
 
 Variable Aspp::one_by_one(const Variable& x, const Variable& image) {

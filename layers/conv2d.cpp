@@ -7,6 +7,7 @@
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
 #include "atrous/core/tf32.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::layers {
 
@@ -83,7 +84,7 @@ Conv2d::Conv2d(const Conv2dSettings& settings)
 }
 
 Variable Conv2d::forward(const Variable& x) {
-  return apply_conv2d(x, weight_, bias_ ? *bias_ : Variable(), settings_);
+  return observed(*this, apply_conv2d(x, weight_, bias_ ? *bias_ : Variable(), settings_));
 }
 
 Shape Conv2d::trace(const Shape& x, const std::string& name, Summary& summary) const {

@@ -10,6 +10,7 @@
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/conv2d_branches.h"
 #include "atrous/kernels/separable_conv2d/separable_conv2d.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::layers {
 namespace {
@@ -151,12 +152,13 @@ ConvBn::ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNor
 Variable ConvBn::forward(const Variable& x, const Variable& residual) {
   if (training() || grad_enabled()) {
     if (conv_.depthwise || !bn_.takes_batch(conv_.output_shape(x.shape(), "conv_bn")))
-      return bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual);
+      return observed(*this, bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual));
     const auto [y, statistics] = conv2d_with_statistics(x, weight_, {}, conv_.options(x.shape()));
-    return bn_.forward(y, activation_, residual, statistics);
+    return observed(*this, bn_.forward(y, activation_, residual, statistics));
   }
   const bool adds = residual.defined();
-  const Variable y(folded_forward(x.value(), *this, adds ? Activation::none : activation_));
+  const Variable y =
+      observed(*this, Variable(folded_forward(x.value(), *this, adds ? Activation::none : activation_)));
   return adds ? activate(add(y, residual), activation_) : y;
 }
 
@@ -227,7 +229,7 @@ Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable&
   const Conv2dSettings &space = depthwise.settings(), &channels = pointwise.settings();
   const bool one_by_one = channels.taps == PerAxis(1) && channels.stride == PerAxis(1) && !channels.depthwise;
   if (space.depthwise && one_by_one && !exact_mode() && !depthwise.training() && !pointwise.training() &&
-      !grad_enabled()) {
+      !grad_enabled() && !observing()) {
     const Shape between = space.output_shape(x.shape(), "conv_bn");
     const kernels::SeparableConv2dDims dims{depthwise_dims(space, x.shape(), between), channels.out_channels};
     if (kernels::separable_conv2d_pays(dims, x.dtype(), x.device())) {

@@ -30,7 +30,8 @@ using FeatureShapes = FeaturesOf<Shape>;
 
 struct BackboneOptions {
   std::int64_t output_stride = 16;
-  double width = 1;  ///< channel multiplier
+  double width = 1;              ///< channel multiplier
+  std::int64_t in_channels = 3;  ///< of the images
   const Convention* convention = nullptr;
   /// Factors on the rates of the units of ResNet's last stages; empty: all 1.
   std::vector<std::int64_t> multi_grid = {};

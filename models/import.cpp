@@ -81,42 +81,50 @@ std::string number_text(double value) {
 std::set<std::string> logits_of(const Model& model) {
   std::set<std::string> names;
   for (const layers::Parameter& p : model.named_parameters())
-    if (p.name.starts_with("head.logits.")) names.insert(p.name);
+    if (depends_on_classes(p.name)) names.insert(p.name);
   return names;
 }
 
 }  // namespace
 
 ImportedModel import_model(const std::string& path, const ImportOptions& options) {
-  const auto file = io::open_weight_file(path);
-  ATROUS_CHECK(IoError, !file->metadata().count("atrous.model"), kOp, path,
+  return import_model(*io::open_weight_file(path), options);
+}
+
+ImportedModel import_model(const io::WeightFile& file, const ImportOptions& options) {
+  ATROUS_CHECK(IoError, !file.metadata().count("atrous.model"), kOp, file.path(),
                ": is a checkpoint of this library already");
   const std::size_t colon = options.model.find(':');
-  const std::string name = options.model.substr(0, colon);
-  const NameMap& map = options.from.empty() ? best_map(*file, name) : name_map(options.from);
+  const std::string name = resolve(options.model.substr(0, colon)).name;
+  const NameMap& map = options.from.empty() ? best_map(file, name) : name_map(options.from);
   const Convention& rules = convention(
       colon == std::string::npos ? map.convention : std::string_view(options.model).substr(colon + 1));
 
   ImportedModel imported;
   ImportReport& report = imported.report;
-  report.format = file->format();
+  report.format = file.format();
   report.from = map.name;
-  TensorImporter tensors(*file, map, net_number(name));
-  const std::int64_t classes_there = classes_of(tensors), stride_there = output_stride_of(*file, tensors);
+  TensorImporter tensors(file, map, net_number(name));
+  const std::int64_t classes_there = classes_of(tensors), stride_there = output_stride_of(file, tensors);
   const bool scaled = name.ends_with("mobilenet_v2");
   ModelOptions wanted;
   if (classes_there > 0) wanted.classes = classes_there;
   wanted.classes = options.classes.value_or(wanted.classes);
   wanted.width = options.width.value_or(scaled ? width_of(tensors, rules) : 1);
   wanted.output_stride = options.output_stride.value_or(stride_there);
-  auto model = make(name + ":" + rules.name, wanted);
+  wanted.in_channels = options.in_channels;
+  // The auxiliary classifier comes along where both the file and the model have one.
+  const bool auxiliary_there = tensors.channels("auxiliary.logits") > 0;
+  if (!auxiliary_there) wanted.auxiliary = false;
+  const bool other_task = classes_there > 0 && classes_there != wanted.classes;
+  auto model = build(resolve(name + ":" + rules.name, wanted));
+  if (other_task) model->initialise(wanted.seed);  // for the classifier
 
   if (!options.classes && classes_there > 0)
     report.notes.push_back("the file has " + std::to_string(classes_there) + " classes");
   if (!options.width && scaled) report.notes.push_back("the file has width " + number_text(wanted.width));
   if (!options.output_stride && stride_there > 0)
     report.notes.push_back("the file's graph has output stride " + std::to_string(stride_there));
-  const bool other_task = classes_there > 0 && classes_there != wanted.classes;
   tensors.load(*model, other_task ? logits_of(*model) : std::set<std::string>(), report);
   if (!report.problems.empty()) return imported;
   model->eval();

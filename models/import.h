@@ -20,6 +20,7 @@ struct ImportOptions {
   /// What the file does not tell, or shall not: classes of the logits, channel multiplier, output stride.
   std::optional<std::int64_t> classes = {}, output_stride = {};
   std::optional<double> width = {};
+  std::int64_t in_channels = 3;  ///< of the images; weights for three are fitted to them
 };
 
 struct ImportReport {
@@ -43,5 +44,7 @@ struct ImportedModel {
 ///
 /// Throws IoError for a file that cannot be read, ValueError for options that make no model.
 ImportedModel import_model(const std::string& path, const ImportOptions& options);
+/// The same from an opened file.
+ImportedModel import_model(const io::WeightFile& file, const ImportOptions& options);
 
 }  // namespace atrous::models

@@ -23,26 +23,6 @@ Shape without_leading_ones(const Shape& s) {
   return Shape(std::vector<std::int64_t>(s.begin() + first, s.end()));
 }
 
-// The order of concatenations that the model itself has. (Templates for as long as the table of conventions
-// and the backbones are being extended with these fields.)
-template <class C>
-bool image_pooling_first(const C& convention) {
-  if constexpr (requires { convention.image_pooling_first; }) return convention.image_pooling_first;
-  return false;
-}
-template <class C>
-bool low_level_first(const C& convention) {
-  if constexpr (requires { convention.low_level_first; }) return convention.low_level_first;
-  return false;
-}
-template <class B>
-double epsilon_of(const B& backbone) {
-  if constexpr (requires { backbone.batch_norm()->epsilon; })
-    return backbone.batch_norm()->epsilon;
-  else
-    return backbone.batch_norm().epsilon;
-}
-
 }  // namespace
 
 struct TensorImporter::Own {
@@ -51,7 +31,8 @@ struct TensorImporter::Own {
   Role role = Role::weight;
   bool of_batch_norm = false;
   std::int64_t depthwise_channels = 0;
-  Tensor tensor;  // a handle: writing to it writes to the model
+  bool sees_image = false;  // the first convolution
+  Tensor tensor;            // a handle: writing to it writes to the model
 };
 
 std::vector<TensorImporter::Own> TensorImporter::own_tensors(const Model& model) {
@@ -60,7 +41,7 @@ std::vector<TensorImporter::Own> TensorImporter::own_tensors(const Model& model)
     for (const auto& [end, role] : kEnds) {
       if (!name.ends_with(end)) continue;
       all.push_back({name, name.substr(0, name.size() - end.size()), role, end.starts_with(".bn"),
-                     depthwise ? tensor.dim(2) : 0, tensor});
+                     depthwise ? tensor.dim(2) : 0, all.empty(), tensor});
       return;
     }
     fail<ValueError>("models", "tensor \"", name, "\" is none of a convolution or a batch norm");
@@ -177,20 +158,27 @@ Tensor TensorImporter::read_weight(const Own& own, const SourceNames& names, con
   const Shape& wanted = own.tensor.shape();
   const io::StoredTensor& stored = file_.tensors()[index];
   const auto shape = shape_in_our_layout(stored.shape, map_.layout, own.depthwise_channels);
-  if (!shape || *shape != wanted)
+  const bool other_images =
+      shape && own.sees_image && (*shape)[2] == 3 && shape->with(2, wanted[2]) == wanted;
+  if (!shape || (*shape != wanted && !other_images))
     return problem("wrong shape: \"", own.name, "\" wants ", wanted, "; \"", stored.name, "\" has ",
                    stored.shape, ", in our order of axes ", shape ? *shape : stored.shape);
   Tensor value = numbers(index, own);
   if (!value.defined()) return value;
   value = in_our_layout(value, map_.layout, own.depthwise_channels);
+  if (*shape != wanted) {
+    report_->notes.push_back("fitted " + own.name + " to images of " + std::to_string(wanted[2]) +
+                             " channels");
+    return with_input_channels(value, wanted[2]);
+  }
   // What stands behind a concatenation has its input channels in the order of the parts.
-  if (own.name == "head.aspp.project.weight" && image_pooling_first(convention) != map_.image_pooling_first) {
+  if (own.name == "head.aspp.project.weight" && convention.image_pooling_first != map_.image_pooling_first) {
     const std::int64_t branch = channels("head.aspp.image_pool");
     value = with_inputs_from(value, map_.image_pooling_first ? branch : wanted[2] - branch);
     moved_.push_back(own.name);
   }
   if (own.convolution.starts_with("head.decoder0") && own.convolution != "head.decoder0.pointwise" &&
-      low_level_first(convention) != map_.low_level_first) {
+      convention.low_level_first != map_.low_level_first) {
     const std::int64_t low = channels("head.low");
     value = with_inputs_from(value, map_.low_level_first ? low : wanted[2] - low);
     moved_.push_back(own.name);
@@ -206,7 +194,7 @@ Tensor TensorImporter::read_folded(const Own& own, std::size_t bias, const Model
   if (own.role == Role::mean) return Tensor::zeros(own.tensor.shape());
   if (own.role == Role::gamma) return Tensor::full(own.tensor.shape(), 1);
   // So that gamma / sqrt(variance + epsilon) is 1.
-  const double epsilon = own.name.starts_with("backbone.") ? epsilon_of(model.backbone())
+  const double epsilon = own.name.starts_with("backbone.") ? model.backbone().batch_norm()->epsilon
                                                            : model.convention().head_batch_norm.epsilon;
   return Tensor::full(own.tensor.shape(), 1 - epsilon);
 }

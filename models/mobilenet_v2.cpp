@@ -1,6 +1,7 @@
 #include "atrous/models/mobilenet_v2.h"
 
 #include "atrous/autograd/layout.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::models {
 namespace {
@@ -64,7 +65,7 @@ Variable InvertedResidual::forward(const Variable& x) {
 Variable InvertedResidual::expanded(const Variable& x) { return depthwise_.forward(widened(x)); }
 
 Variable InvertedResidual::projected(const Variable& x, const Variable& expanded) {
-  return project_.forward(expanded, residual_ ? x : Variable());
+  return layers::observed(*this, project_.forward(expanded, residual_ ? x : Variable()));
 }
 
 Shape InvertedResidual::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
@@ -82,8 +83,11 @@ MobileNetV2::MobileNetV2(const BackboneOptions& options)
   };
   std::int64_t channels = scaled(32);
   const MobilePadding padding = convention.mobilenet_padding;
-  Conv2dSettings stem = {
-      .in_channels = 3, .out_channels = channels, .taps = 3, .stride = 2, .init = convention.mobilenet_init};
+  Conv2dSettings stem = {.in_channels = options.in_channels,
+                         .out_channels = channels,
+                         .taps = 3,
+                         .stride = 2,
+                         .init = convention.mobilenet_init};
   if (padding == MobilePadding::same) stem.padding_rule = PaddingRule::same;
   if (padding == MobilePadding::before_expansion) stem.padding = 0;
   stem_ = std::make_unique<ConvBn>(stem, Activation::relu6, batch_norm_);

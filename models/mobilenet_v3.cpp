@@ -1,6 +1,7 @@
 #include "atrous/models/mobilenet_v3.h"
 
 #include "atrous/autograd/elementwise.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::models {
 namespace {
@@ -67,7 +68,7 @@ Variable MobileNetV3Unit::forward(const Variable& x) {
   Variable y = activated(depthwise_.forward(wide));
   if (excite_) y = excite_->forward(y);
   y = project_.forward(y);
-  return residual_ ? add(x, y) : y;
+  return layers::observed(*this, residual_ ? add(x, y) : y);
 }
 
 Shape MobileNetV3Unit::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
@@ -84,7 +85,7 @@ MobileNetV3::MobileNetV3(const BackboneOptions& options)
     return scaled_channels(channels, options.width, {.divisor = 8, .minimum = 8});
   };
   std::int64_t channels = scaled(kStemChannels);
-  stem_ = std::make_unique<ConvBn>(Conv2dSettings{.in_channels = 3,
+  stem_ = std::make_unique<ConvBn>(Conv2dSettings{.in_channels = options.in_channels,
                                                   .out_channels = channels,
                                                   .taps = 3,
                                                   .stride = 2,

@@ -6,6 +6,7 @@
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::models {
 namespace {
@@ -36,8 +37,8 @@ const Preprocessing& Model::preprocessing() const {
 }
 
 std::vector<Variable> Model::scale_logits(const Variable& image) {
-  ATROUS_CHECK(ShapeError, image.value().rank() == 4 && image.dim(3) == 3, config_.name,
-               "images are [N, H, W, 3], not ", image.shape());
+  ATROUS_CHECK(ShapeError, image.value().rank() == 4 && image.dim(3) == config_.in_channels, config_.name,
+               "images are [N, H, W, ", config_.in_channels, "], not ", image.shape());
   std::vector<Variable> all;
   for (const double scale : extras_.scales) {
     Variable x = image;
@@ -59,7 +60,7 @@ Variable Model::fused(const std::vector<Variable>& logits) const {
   return y;
 }
 
-Variable Model::forward(const Variable& image) { return fused(scale_logits(image)); }
+Variable Model::forward(const Variable& image) { return layers::observed(*this, fused(scale_logits(image))); }
 
 Variable Model::full_logits(const Variable& image) {
   return resize_bilinear(

@@ -21,6 +21,7 @@ struct ModelConfig {
   double head_width = 1;                      ///< of the head
   std::vector<std::int64_t> multi_grid = {};  ///< empty for the convention's; {1} for none
   bool auxiliary = false;                     ///< with the auxiliary classifier
+  std::int64_t in_channels = 3;               ///< of the images
 };
 
 /// The parts of a model that not every one has.

@@ -93,6 +93,10 @@ constexpr HeadEntry kHeads[] = {
 };
 // clang-format on
 
+// Names that their source keeps.
+constexpr std::pair<const char*, const char*> kOtherNames[] = {
+    {"deeplabv3_mobilenet_v3_large", "deeplab_v3_mobilenet_v3_large"}};
+
 // What a name stands for; null and null for none.
 struct Entry {
   const HeadEntry* head = nullptr;
@@ -131,6 +135,8 @@ std::size_t edits(std::string_view a, std::string_view b) {
 }
 
 Entry find(std::string_view name) {
+  for (const auto& [other, ours] : kOtherNames)
+    if (name == other) name = ours;
   for (const HeadEntry& h : kHeads)
     for (const BackboneEntry& b : kBackbones)
       if ((h.on & b.kind) && full_name(h, b) == name) return {&h, &b};
@@ -152,10 +158,13 @@ std::unique_ptr<Model> build(const ModelConfig& config) {
   const Convention& rules = convention(config.convention);
   ATROUS_CHECK(ValueError, config.classes >= 1 && config.classes <= 256, config.name, config.classes,
                " classes; labels of 8 bits allow 1 to 256");
+  ATROUS_CHECK(ValueError, config.in_channels >= 1 && config.in_channels <= 1024, config.name, "images of ",
+               config.in_channels, " channels; 1 to 1024 are possible");
   const auto [h, b] = find(config.name);
   const auto& grid = h->cascade ? rules.cascade_multi_grid : rules.multi_grid;
   auto features = b->make({.output_stride = config.output_stride,
                            .width = config.width,
+                           .in_channels = config.in_channels,
                            .convention = &rules,
                            .multi_grid = config.multi_grid.empty() ? grid : config.multi_grid,
                            .cascade = h->cascade,
@@ -183,14 +192,15 @@ ModelConfig resolve(std::string_view name, const ModelOptions& options) {
   const std::int64_t published = b->kind & kMobile ? rules.mobile_output_stride : rules.output_stride;
   const std::int64_t usual = h->output_stride ? h->output_stride : published;
   const bool auxiliary = rules.auxiliary && h->auxiliary && (b->kind & kWithMiddle);
-  return {.name = std::string(name.substr(0, colon)),
+  return {.name = full_name(*h, *b),
           .convention = rules.name,
           .classes = options.classes,
           .output_stride = options.output_stride ? options.output_stride : usual,
           .width = options.width,
           .head_width = options.head_width,
           .multi_grid = options.multi_grid,
-          .auxiliary = options.auxiliary.value_or(auxiliary)};
+          .auxiliary = options.auxiliary.value_or(auxiliary),
+          .in_channels = options.in_channels};
 }
 
 std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options) {

@@ -20,6 +20,7 @@ struct ModelOptions {
   double head_width = 1;           ///< of the head
   std::vector<std::int64_t> multi_grid = {};  ///< of ResNet's last stages; empty: the convention's, {1}: none
   std::optional<bool> auxiliary = {};         ///< with the auxiliary classifier; empty: by the convention
+  std::int64_t in_channels = 3;               ///< of the images; from 3 on, red, green and blue come first
   std::uint64_t seed = 1;                     ///< of the initial weights
 };
 

@@ -3,6 +3,7 @@
 #include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/pool2d.h"
 #include "atrous/core/error.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::models {
 namespace {
@@ -70,10 +71,10 @@ Variable ResidualUnit::shortcut(const Variable& x) {
 Variable ResidualUnit::forward(const Variable& x, Variable* tap) {
   Variable y = x;
   for (std::size_t i = 0; i + 1 < branch_.size(); ++i) y = branch_[i]->forward(y);
-  if (!tapped_) return branch_.back()->forward(y, shortcut(x));
+  if (!tapped_) return layers::observed(*this, branch_.back()->forward(y, shortcut(x)));
   y = branch_.back()->forward(y);
   if (tap) *tap = y;
-  return relu(add(y, shortcut(x)));
+  return layers::observed(*this, relu(add(y, shortcut(x))));
 }
 
 Shape ResidualUnit::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
@@ -100,12 +101,12 @@ ResNet::ResNet(int depth, bool beta, const BackboneOptions& options)
   };
   std::int64_t in = scaled(64);
   if (beta) {
-    add_stem("conv1_1", conv(3, in, 3, 2));
+    add_stem("conv1_1", conv(options.in_channels, in, 3, 2));
     add_stem("conv1_2", conv(in, in, 3));
     add_stem("conv1_3", conv(in, scaled(128), 3));
     in = scaled(128);
   } else {
-    add_stem("conv1", conv(3, in, 7, 2));
+    add_stem("conv1", conv(options.in_channels, in, 7, 2));
   }
 
   std::vector<int> units = units_of(depth);

@@ -14,7 +14,7 @@ std::string conv_name(std::size_t stage, std::size_t i) {
 Vgg16::Vgg16(const BackboneOptions& options) : skips_(options.skips) {
   const Convention& convention = *options.convention;
   StrideWalk walk(options.output_stride, 1);
-  std::int64_t in = 3, rate = 1;
+  std::int64_t in = options.in_channels, rate = 1;
   for (const auto& [channels, count] : {std::pair{64, 2}, {128, 2}, {256, 3}, {512, 3}, {512, 3}}) {
     const std::int64_t out = scaled_channels(channels, options.width, convention.width_rounding);
     Stage& stage = stages_.emplace_back();
@@ -37,7 +37,8 @@ Vgg16::Vgg16(const BackboneOptions& options) : skips_(options.skips) {
 }
 
 std::vector<std::int64_t> Vgg16::skip_channels() const {
-  return {3, channels_[0], channels_[1], channels_[2], channels_[3]};
+  return {stages_[0].convs[0]->settings().in_channels, channels_[0], channels_[1], channels_[2],
+          channels_[3]};
 }
 
 Features Vgg16::features(const Variable& image) {

@@ -65,4 +65,17 @@ Tensor with_inputs_from(const Tensor& x, std::int64_t first) {
   return y;
 }
 
+Tensor with_input_channels(const Tensor& x, std::int64_t channels) {
+  const std::int64_t taps = x.dim(0) * x.dim(1), c = x.dim(2), k = x.dim(3);
+  Tensor y = Tensor::zeros(x.shape().with(2, channels));
+  const float factor = channels == 1 ? 1.f : float(c) / float(channels);
+  const Span<const float> in = x.span<float>();
+  const Span<float> out = y.span<float>();
+  for (std::int64_t tap = 0; tap < taps; ++tap)
+    for (std::int64_t i = 0; i < (channels == 1 ? c : channels); ++i)
+      for (std::int64_t j = 0; j < k; ++j)
+        out[(tap * channels + i % channels) * k + j] += factor * in[(tap * c + i % c) * k + j];
+  return y;
+}
+
 }  // namespace atrous::models

@@ -27,4 +27,9 @@ Tensor in_our_layout(const Tensor& x, WeightLayout layout, std::int64_t depthwis
 ///   x        [R, S, C, K], f32; 0 <= first <= C
 Tensor with_inputs_from(const Tensor& x, std::int64_t first);
 
+/// A weight that sees the image, for images of another number of channels: one channel gets the sum of all,
+/// more get the old ones in turn, times old / new, so that grey images give what they gave.
+///   x        [R, S, C, K], f32
+Tensor with_input_channels(const Tensor& x, std::int64_t channels);
+
 }  // namespace atrous::models

@@ -1,10 +1,12 @@
 #include "atrous/models/weights.h"
 
+#include <sstream>
 #include <utility>
 
 #include "atrous/core/error.h"
 #include "atrous/io/safetensors.h"
 #include "atrous/models/registry.h"
+#include "atrous/models/weight_layout.h"
 
 namespace atrous::models {
 namespace {
@@ -30,35 +32,66 @@ struct Plan {
   LoadReport report;
 };
 
+// The first convolution, whose input channels are those of the images.
+std::string first_convolution(const Model& model) { return model.named_parameters().front().name; }
+
+bool of_auxiliary(const std::string& name) { return name.starts_with("auxiliary."); }
+
+std::string text_of(const Shape& shape) {
+  std::ostringstream text;
+  text << shape;
+  return text.str();
+}
+
+// Whether two weights [R, S, C, K] differ in C alone.
+bool other_images(const Tensor& a, const Tensor& b) {
+  return a.rank() == 4 && b.rank() == 4 && a.shape().with(2, b.dim(2)) == b.shape();
+}
+
+// The file's tensor as the model's `name` wants it, or undefined to keep the model's. A change is noted.
+Tensor fitted(const std::string& name, const Tensor& tensor, const Tensor& from, const std::string& first,
+              LoadReport& report) {
+  const std::string shapes = text_of(from.shape()) + " in the file, " + text_of(tensor.shape()) + " here";
+  if (name == first && other_images(from, tensor)) {
+    report.changes.push_back(name + " is " + shapes + ": fitted to the channels of the images");
+    return with_input_channels(from.to(Dtype::f32), tensor.dim(2)).to(from.dtype());
+  }
+  report.changes.push_back(name + " is " + shapes + ": keeps its values");
+  report.kept.push_back(name);
+  return {};
+}
+
 // Decides what to copy; throws unless the mode allows what does not fit.
-Plan plan_load(const std::string& path, const Tensors& own, const Tensors& file, LoadMode mode) {
+Plan plan_load(const std::string& path, const Tensors& own, const Tensors& file, LoadMode mode,
+               const std::string& first = {}) {
   Plan plan;
+  const bool lenient = mode == LoadMode::lenient, task = mode == LoadMode::new_classes;
   for (const auto& [name, tensor] : own) {
     const auto found = file.find(name);
-    const bool may_keep =
-        mode == LoadMode::lenient || (mode == LoadMode::new_classes && depends_on_classes(name));
     if (found == file.end()) {
-      ATROUS_CHECK(IoError, mode == LoadMode::lenient, "checkpoint", path, ": wanted tensor \"", name, "\" ",
-                   tensor.shape(), ", the file does not have it");
+      ATROUS_CHECK(IoError, lenient || (task && of_auxiliary(name)), "checkpoint", path, ": wanted tensor \"",
+                   name, "\" ", tensor.shape(), ", the file does not have it");
       plan.report.kept.push_back(name);
       continue;
     }
-    const bool fits = found->second.shape() == tensor.shape();
-    ATROUS_CHECK(IoError, fits || may_keep, "checkpoint", path, ": wanted tensor \"", name, "\" ",
-                 tensor.shape(), ", file has ", found->second.shape());
-    if (!fits) {
-      plan.report.kept.push_back(name);
-      continue;
+    Tensor from = found->second;
+    if (from.shape() != tensor.shape()) {
+      const bool may_differ =
+          lenient || (task && (depends_on_classes(name) || (name == first && other_images(from, tensor))));
+      ATROUS_CHECK(IoError, may_differ, "checkpoint", path, ": wanted tensor \"", name, "\" ", tensor.shape(),
+                   ", file has ", from.shape());
+      from = fitted(name, tensor, from, first, plan.report);
+      if (!from.defined()) continue;
     }
-    ATROUS_CHECK(IoError, found->second.dtype() == tensor.dtype(), "checkpoint", path, ": wanted tensor \"",
-                 name, "\" of ", tensor.dtype(), ", file has ", found->second.dtype());
-    plan.copies.emplace_back(tensor, found->second);
+    ATROUS_CHECK(IoError, from.dtype() == tensor.dtype(), "checkpoint", path, ": wanted tensor \"", name,
+                 "\" of ", tensor.dtype(), ", file has ", from.dtype());
+    plan.copies.emplace_back(tensor, from);
     plan.report.loaded.push_back(name);
   }
   for (const auto& [name, tensor] : file) {
     if (own.count(name)) continue;
-    ATROUS_CHECK(IoError, mode == LoadMode::lenient, "checkpoint", path, ": tensor \"", name, "\" ",
-                 tensor.shape(), " is not in the model");
+    ATROUS_CHECK(IoError, lenient || (task && of_auxiliary(name)), "checkpoint", path, ": tensor \"", name,
+                 "\" ", tensor.shape(), " is not in the model");
     plan.report.unexpected.push_back(name);
   }
   ATROUS_CHECK(IoError, !plan.copies.empty(), "checkpoint", path, ": none of its ", file.size(),
@@ -86,7 +119,13 @@ void check_info(const Model& model, const io::CheckpointInfo& file, const std::s
 Plan plan_from_tensors(Model& model, const std::string& path, const io::CheckpointInfo* info,
                        const Tensors& tensors, LoadMode mode) {
   if (info) check_info(model, *info, path);
-  return plan_load(path, own_tensors(model, false), tensors, mode);
+  Plan plan = plan_load(path, own_tensors(model, false), tensors, mode, first_convolution(model));
+  const std::int64_t stride = model.config().output_stride;
+  if (info && info->output_stride != stride)
+    plan.report.changes.push_back("output stride is " + std::to_string(info->output_stride) +
+                                  " in the file, " + std::to_string(stride) +
+                                  " here: the same weights on another grid");
+  return plan;
 }
 
 std::string joined(const std::vector<std::string>& names) {
@@ -119,6 +158,7 @@ io::CheckpointInfo checkpoint_info(const Model& model, const io::Colormap& class
   info.head_width = config.head_width;
   info.multi_grid = config.multi_grid;
   info.auxiliary = config.auxiliary;
+  info.input_channels = config.in_channels;
   info.output_stride = config.output_stride;
   info.preprocessing = how;
   if (model.backbone().batch_norm()) info.batch_norm["backbone"] = constants(*model.backbone().batch_norm());
@@ -159,10 +199,12 @@ LoadedModel load_model(const std::string& path, std::int64_t output_stride) {
                         .width = info.width,
                         .head_width = info.head_width,
                         .multi_grid = info.multi_grid,
-                        .auxiliary = info.auxiliary});
+                        .auxiliary = info.auxiliary,
+                        .in_channels = info.input_channels});
   Plan plan = plan_from_tensors(*loaded.model, path, &info, checkpoint.tensors, LoadMode::strict);
   commit(plan);
   loaded.model->eval();
+  loaded.changes = std::move(plan.report.changes);
   loaded.info = std::move(checkpoint.info);
   return loaded;
 }

@@ -25,7 +25,8 @@ void save(const Model& model, const std::string& path, const io::Colormap& class
 
 enum class LoadMode {
   strict,       ///< the file has exactly the model's tensors
-  new_classes,  ///< the same, but the logits layer stays as it is if its size differs: another task
+  new_classes,  ///< for another task: classifiers of another number of classes stay as they are, the first
+                ///< convolution is fitted to the images' channels, an auxiliary classifier may be on one side
   lenient       ///< whatever fits by name and shape; the rest stays
 };
 
@@ -34,6 +35,7 @@ struct LoadReport {
   std::vector<std::string> loaded;
   std::vector<std::string> kept;        ///< of the model: not in the file, or of another shape there
   std::vector<std::string> unexpected;  ///< in the file, not in the model
+  std::vector<std::string> changes;     ///< a line for each thing that differs and what was done about it
   /// One line: "loaded 312 tensors; kept head.logits.weight, head.logits.bias"
   std::string text() const;
 };
@@ -41,13 +43,15 @@ struct LoadReport {
 /// Overwrites parameters and statistics with those of a checkpoint, or of any safetensors file with the same
 /// names. Throws IoError that names the first tensor that does not fit, and for a checkpoint of another
 /// convention or with other batch norm epsilons; the model is then unchanged. Output stride and (but for
-/// LoadMode::strict) classes may differ. A lenient load of which nothing fits is an IoError too.
+/// LoadMode::strict) classes and channels of the images may differ. A lenient load of which nothing fits is
+/// an IoError too.
 LoadReport load(Model& model, const std::string& path, LoadMode mode = LoadMode::strict);
 
 /// A model made from what its weight file says, with its weights, in evaluation mode.
 struct LoadedModel {
   std::unique_ptr<Model> model;
   io::CheckpointInfo info;
+  std::vector<std::string> changes;  ///< as LoadReport's
 };
 /// `output_stride` other than 0 overrides the file's: the same weights on a denser or coarser grid.
 LoadedModel load_model(const std::string& path, std::int64_t output_stride = 0);

@@ -2,6 +2,7 @@
 
 #include "atrous/autograd/elementwise.h"
 #include "atrous/core/error.h"
+#include "atrous/layers/observer.h"
 
 namespace atrous::models {
 namespace {
@@ -62,8 +63,8 @@ Variable XceptionUnit::unstrided(const Variable& x) { return step(1, step(0, x))
 
 Variable XceptionUnit::finish(const Variable& x, const Variable& unstrided) {
   const Variable y = step(2, unstrided);
-  if (shortcut_) return add(y, shortcut_->forward(x));
-  return adds_input_ ? add(y, x) : y;
+  if (shortcut_) return layers::observed(*this, add(y, shortcut_->forward(x)));
+  return layers::observed(*this, adds_input_ ? add(y, x) : y);
 }
 
 Variable XceptionUnit::forward(const Variable& x) { return finish(x, unstrided(x)); }
@@ -91,7 +92,7 @@ Xception::Xception(int depth, const BackboneOptions& options)
                                                    .init = convention.xception_init},
                                     Activation::relu, batch_norm_);
   };
-  conv1_1_ = stem(3, scaled(32), 2);
+  conv1_1_ = stem(options.in_channels, scaled(32), 2);
   conv1_2_ = stem(scaled(32), scaled(64), 1);
   add_child("conv1_1", *conv1_1_);
   add_child("conv1_2", *conv1_2_);

@@ -13,7 +13,6 @@
 #include "atrous/core/parallel.h"
 #include "atrous/core/tf32.h"
 #include "atrous/io/dataset.h"
-#include "atrous/models/convention.h"
 #include "atrous/models/registry.h"
 
 namespace atrous::examples {
@@ -24,20 +23,12 @@ void CommonFlags::add_model(CLI::App& app) {
          "Architecture, <head>_<backbone>, and behind a colon whose conventions; --list-models shows all")
       ->capture_default_str()
       ->check([](const std::string& given) -> std::string {
-        const std::size_t colon = given.find(':');
-        const std::string name = given.substr(0, colon);
-        const auto known = models::names();
-        if (std::find(known.begin(), known.end(), name) != known.end()) {
-          try {
-            models::convention(colon == std::string::npos ? "" : given.substr(colon + 1));
-            return {};
-          } catch (const ValueError& error) {
-            return error.what();
-          }
+        try {
+          models::resolve(given);
+          return {};
+        } catch (const ValueError& error) {
+          return error.what();
         }
-        std::string text = "unknown model \"" + name + "\"; known are";
-        for (const auto& k : known) text += " " + k;
-        return text;
       });
   app.add_option("--classes", classes,
                  "Number of classes, background included (default: what the data or the weights say)")

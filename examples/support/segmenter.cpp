@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <iostream>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
@@ -44,9 +45,12 @@ Tensor resize_labels(const Tensor& labels, std::int64_t h, std::int64_t w) {
 
 void SegmentFlags::add_to(CLI::App& app) {
   app.add_option("--weights", weights,
-                 "Checkpoint that `train` wrote: model, classes and preprocessing come with it")
+                 "Checkpoint that `train` or `convert` wrote: model, classes and preprocessing come with it")
       ->required();
   app.add_option("--model", model, "Refuse weights of any other model");
+  app.add_option("--output-stride", output_stride,
+                 "Input pixels per feature pixel: 4, 8, 16 or 32 (default: the weights')")
+      ->check(CLI::IsMember({4, 8, 16, 32}));
   app.add_option("--scales", scales,
                  "Test-time averaging: the network sees the image at each of these scales")
       ->capture_default_str();
@@ -71,7 +75,8 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   if (flags.tile && flags.window) throw UsageError("--tile and --window: give one or the other");
   set_exact_mode(flags.exact || flags.tile > 0);
   if (!flags.resize.empty()) size_ = parse_size("--resize", flags.resize);
-  models::LoadedModel loaded = models::load_model(flags.weights);
+  models::LoadedModel loaded = models::load_model(flags.weights, flags.output_stride);
+  for (const std::string& change : loaded.changes) std::cout << change << '\n';
   model_ = std::move(loaded.model);
   model_->to(device);
   // Weights without names: VOC's colours for the usual 21 classes, VOC's rule for others.
@@ -80,7 +85,8 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
     const std::int64_t classes = model_->config().classes;
     colormap_ = classes == io::voc_colormap().size() ? io::voc_colormap() : io::colormap(classes);
   }
-  if (!flags.model.empty() && flags.model != model_->config().name)
+  const std::string& name = model_->config().name;
+  if (!flags.model.empty() && flags.model != name && flags.model != name + ":" + model_->config().convention)
     throw UsageError("--model: " + flags.weights + " holds a " + model_->config().name + ", not a " +
                      flags.model);
 }

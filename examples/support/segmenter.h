@@ -15,7 +15,8 @@ namespace atrous::examples {
 /// What `segment` and `evaluate` do with an image, and the flags that say how.
 struct SegmentFlags {
   std::string weights;
-  std::string model;  // empty: what the weights say
+  std::string model;               // empty: what the weights say
+  std::int64_t output_stride = 0;  // 0: what the weights say
   std::string scales = "1";
   bool flip = false;
   std::string resize;  // "HxW" or empty

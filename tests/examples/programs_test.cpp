@@ -1,11 +1,17 @@
 #include <filesystem>
 #include <fstream>
+#include <map>
 
+#include "atrous/autograd/graph.h"
 #include "atrous/autograd/op.h"
 #include "atrous/io/colormap.h"
 #include "atrous/io/image.h"
 #include "atrous/io/label_png.h"
+#include "atrous/io/npy.h"
 #include "atrous/io/safetensors.h"
+#include "atrous/layers/observer.h"
+#include "atrous/models/registry.h"
+#include "atrous/models/weights.h"
 #include "tests/examples/program_runs.h"
 #include "tests/support/catch.h"
 
@@ -31,6 +37,7 @@ TEST_CASE("programs: --help ends with 0 and shows the flags of the contract", "[
                                                         {"segment", "--logits"},
                                                         {"evaluate", "--flip"},
                                                         {"convert", "--from"},
+                                                        {"parity", "--reference"},
                                                         {"plan", "--fit"},
                                                         {"selftest", "--device"}}) {
     const Outcome o = run(scratch, program + " --help");
@@ -262,6 +269,55 @@ TEST_CASE("programs: convert writes nothing from a file that does not fit", "[ex
   const Outcome o = run(scratch, "convert " + (scratch / "stray.safetensors") + to);
   CHECK(has(o.out, "wrong shape: \"head.aspp.conv1x1.weight\" wants [1, 1, 320, 256]"));
   CHECK(has(o.out, "missing: \"head.logits.bias\""));
+}
+
+TEST_CASE("programs: parity names the first layer that departs", "[examples]") {
+  const Scratch scratch;
+  const auto model = models::make("deeplab_v3_mobilenet_v2", {.classes = 3, .width = 0.25});
+  model->eval();
+  models::save(*model, scratch / "model.safetensors");
+  Tensor x = Tensor::zeros({1, 33, 17, 3});
+  for (std::int64_t i = 0; i < x.numel(); ++i) x.span<float>()[i] = float(i % 17) / 8 - 1;
+  io::write_npy(scratch / "x.npy", x);
+  // Activations of two layers and of the whole, the middle one with channels first.
+  std::map<std::string, Tensor> outputs;
+  {
+    const NoGrad no_grad;
+    const Variable y = model->forward(Variable(x));
+    outputs["logits"] = y.value();
+    int calls = 0;
+    const layers::ForwardObserver observer([&](const layers::Module&, const Variable& output) {
+      if (calls++ == 0) outputs["backbone.stem"] = output.value();
+    });
+    model->forward(Variable(x));
+  }
+  const fs::path folder = scratch.path / "reference";
+  fs::create_directories(folder);
+  const Tensor& stem = outputs.at("backbone.stem");
+  Tensor planes = Tensor::empty({1, stem.dim(3), stem.dim(1), stem.dim(2)});
+  const std::int64_t pixels = stem.dim(1) * stem.dim(2), channels = stem.dim(3);
+  for (std::int64_t p = 0; p < pixels; ++p)
+    for (std::int64_t c = 0; c < channels; ++c)
+      planes.span<float>()[c * pixels + p] = stem.span<float>()[p * channels + c];
+  io::write_npy((folder / "backbone.stem.npy").string(), planes);
+  io::write_npy((folder / "logits.npy").string(), outputs.at("logits"));
+  const std::string call = "parity --weights " + (scratch / "model.safetensors") + " --input-npy " +
+                           (scratch / "x.npy") + " --reference " + folder.string();
+  const Outcome same = run(scratch, call);
+  INFO(same.err);
+  CHECK(same.status == 0);
+  CHECK(has(same.out, "backbone.stem"));
+  CHECK(has(same.out, "2 layers agree"));
+  planes.span<float>()[5] += 1;
+  io::write_npy((folder / "backbone.stem.npy").string(), planes);
+  const Outcome other = run(scratch, call);
+  CHECK(other.status == 1);
+  CHECK(other.one_line());
+  CHECK(has(other.err, "the first layer that departs is backbone.stem"));
+  fs::remove_all(folder);
+  fs::create_directories(folder);
+  io::write_npy((folder / "no.such.layer.npy").string(), planes);
+  CHECK(run(scratch, call).status == 1);
 }
 
 TEST_CASE("programs: selftest finds every operation right on the CPU, a line each", "[examples]") {

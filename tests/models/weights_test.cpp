@@ -124,10 +124,47 @@ TEST_CASE("weights: another number of classes keeps the new logits, and says so"
   const LoadReport report = load(*to, file.path(), LoadMode::new_classes);
   CHECK(report.kept == std::vector<std::string>{"head.logits.bias", "head.logits.weight"});
   CHECK(report.unexpected.empty());
+  CHECK(report.changes.size() == 2);
   CHECK(report.text().find("head.logits.weight") != std::string::npos);
   for (const auto& p : from->named_parameters())
     if (!p.name.starts_with("head.logits.")) expected[p.name] = p.variable.value();
   CHECK(same(state_of(*to), expected));
+}
+
+TEST_CASE("weights: images of other channels, and another output stride, are told of", "[models][weights]") {
+  TemporaryFile file("atrous_channels");
+  const auto from = small(4, 1);
+  save(*from, file.path());
+  const Tensor old = state_of(*from).at("backbone.stem.weight");
+  for (const std::int64_t channels : {1, 5}) {
+    INFO(channels);
+    const auto to =
+        make("deeplab_v3_mobilenet_v2",
+             {.classes = 4, .output_stride = 8, .width = 0.25, .in_channels = channels, .seed = 2});
+    CHECK_THROWS_AS(load(*to, file.path()), IoError);
+    const LoadReport report = load(*to, file.path(), LoadMode::new_classes);
+    REQUIRE(report.changes.size() == 2);
+    CHECK(report.changes[0].find("backbone.stem.weight") != std::string::npos);
+    CHECK(report.changes[1].find("output stride is 16 in the file, 8 here") != std::string::npos);
+    CHECK(report.kept.empty());
+    // One channel has the sum of three, so that grey images give what they gave.
+    const Tensor now = state_of(*to).at("backbone.stem.weight");
+    const std::int64_t k = now.dim(3);
+    for (std::int64_t tap = 0; tap < 9; ++tap)
+      for (std::int64_t j = 0; j < k; ++j) {
+        double before = 0, after = 0;
+        for (std::int64_t c = 0; c < 3; ++c) before += old.span<float>()[(tap * 3 + c) * k + j];
+        for (std::int64_t c = 0; c < channels; ++c) after += now.span<float>()[(tap * channels + c) * k + j];
+        if (channels == 1) CHECK(std::abs(before - after) < 1e-5);
+      }
+    if (channels == 5) CHECK(now.span<float>()[3 * k] == 0.6f * old.span<float>()[0]);
+    // And the file of such a model rebuilds it.
+    TemporaryFile again("atrous_channels_again");
+    save(*to, again.path());
+    const LoadedModel loaded = load_model(again.path());
+    const NoGrad no_grad;
+    CHECK(loaded.model->forward(Variable(noise({1, 17, 17, channels}))).shape() == Shape{1, 3, 3, 4});
+  }
 }
 
 TEST_CASE("weights: a file that does not fit changes nothing", "[models][weights]") {

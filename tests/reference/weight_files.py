@@ -238,10 +238,11 @@ def write_caffe():
             f.write(net.SerializeToString())
 
 
-os.makedirs(FOLDER, exist_ok=True)
-if sys.argv[1:] == ["tools"]:
-    write_tensorflow()
-    write_tflite()
-    write_caffe()
-else:
-    write_torch()
+if __name__ == "__main__":
+    os.makedirs(FOLDER, exist_ok=True)
+    if sys.argv[1:] == ["tools"]:
+        write_tensorflow()
+        write_tflite()
+        write_caffe()
+    else:
+        write_torch()
