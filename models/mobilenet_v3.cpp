@@ -29,6 +29,14 @@ constexpr std::int64_t kStemChannels = 16, kLastChannels = 960;
 
 Activation fused(bool hard_swish) { return hard_swish ? Activation::none : Activation::relu; }
 
+// trace() of a convolution that a hard swish follows.
+Shape trace_swished(const ConvBn& conv, bool hard_swish, const Shape& x, const std::string& name,
+                    layers::Summary& summary) {
+  const Shape y = conv.trace(x, name, summary);
+  if (hard_swish) summary.rows.back().kind += ", hard swish";
+  return y;
+}
+
 }  // namespace
 
 MobileNetV3Unit::MobileNetV3Unit(const Settings& s, const layers::BatchNormConstants& constants)
@@ -72,8 +80,9 @@ Variable MobileNetV3Unit::forward(const Variable& x) {
 }
 
 Shape MobileNetV3Unit::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
-  const Shape wide = expand_ ? expand_->trace(x, join_names(name, "expand"), summary) : x;
-  Shape y = depthwise_.trace(wide, join_names(name, "depthwise"), summary);
+  const Shape wide =
+      expand_ ? trace_swished(*expand_, hard_swish_, x, join_names(name, "expand"), summary) : x;
+  Shape y = trace_swished(depthwise_, hard_swish_, wide, join_names(name, "depthwise"), summary);
   if (excite_) y = excite_->trace(y, join_names(name, "excite"), summary);
   return project_.trace(y, join_names(name, "project"), summary);
 }
@@ -136,13 +145,13 @@ Features MobileNetV3::features(const Variable& image) {
 FeatureShapes MobileNetV3::trace(const Shape& image, const std::string& name,
                                  layers::Summary& summary) const {
   FeatureShapes shapes;
-  Shape x = stem_->trace(image, join_names(name, "stem"), summary);
+  Shape x = trace_swished(*stem_, true, image, join_names(name, "stem"), summary);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = blocks_[i]->trace(x, join_names(name, "block" + std::to_string(i)), summary);
     if (i == kLowBlock) shapes.low = x;
     if (i == kMiddleBlock) shapes.middle = x;
   }
-  shapes.high = last_->trace(x, join_names(name, "last"), summary);
+  shapes.high = trace_swished(*last_, true, x, join_names(name, "last"), summary);
   return shapes;
 }
 

@@ -26,8 +26,8 @@ std::int64_t measured(const ModelConfig& config, const PlanRequest& request) {
 
 TEST_CASE("plan: the bytes that are then measured", "[models][plan]") {
   const std::string name = GENERATE(from_range(names()));
-  const bool narrow = name.find("mobilenet") != std::string::npos;
-  const ModelConfig config{.name = name, .classes = 5, .width = narrow ? 0.25 : 1};
+  const bool mobile = name.find("mobilenet") != std::string::npos;
+  const ModelConfig config{.name = name, .classes = 5, .width = mobile ? 0.25 : 0.125, .head_width = 0.25};
   PlanRequest request{.batch = 2, .height = 65, .width = 49};
   CAPTURE(name);
   CHECK(double(plan(config, request).peak_bytes()) ==
