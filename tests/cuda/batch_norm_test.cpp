@@ -169,6 +169,11 @@ TEMPLATE_TEST_CASE("batch_norm: on CUDA running averages move, or not at all", "
     CHECK(running_mean.values() == std::vector<A>{1.25, 1.75});
     CHECK(running_var.values() == std::vector<A>{1.75, 3.5});  // batch: 3 * 4/3 = 4, 6 * 4/3 = 8
   }
+  OnDevice<double> as_mean(2), as_var(2);  // as a frozen pass takes them
+  kernels::cuda::batch_norm_running_statistics<T>(kCudaStream, running_mean.span(), running_var.span(),
+                                                  as_mean.span(), as_var.span());
+  CHECK(as_mean.values() == std::vector<double>{1.25, 1.75});
+  CHECK(as_var.values() == std::vector<double>{1.75, 3.5});
 }
 
 TEMPLATE_TEST_CASE("batch_norm: CUDA folds as the CPU does", "[cuda][batch_norm]", float, bf16, double) {
