@@ -6,6 +6,7 @@
 #include <fstream>
 #include <iostream>
 
+#include "atrous/autograd/elementwise.h"
 #include "atrous/core/memory.h"
 #include "atrous/io/dataset.h"
 #include "atrous/io/file.h"
@@ -137,9 +138,14 @@ class Run {
   }
 
   double one_step(const io::Batch& batch, double lr) {
-    const Variable logits = model_->forward(Variable(batch.images.to(device_)));
-    const Variable loss = training_loss(options_, logits, batch.labels.to(device_), class_weights_,
-                                        model_->convention().align_corners);
+    const Tensor labels = batch.labels.to(device_);
+    Variable loss;  // summed over all that the model's training takes one of
+    for (const models::TrainingLogits& term : model_->training_logits(Variable(batch.images.to(device_)))) {
+      const Variable own =
+          training_loss(options_, term.logits, labels, class_weights_, model_->convention().align_corners);
+      const Variable weighted = term.weight == 1 ? own : scale(own, term.weight);
+      loss = loss.defined() ? add(loss, weighted) : weighted;
+    }
     loss.backward();
     optimizer_->set_lr(lr);
     const layers::StepReport report = optimizer_->step();

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/upsample.h"
 #include "atrous/core/dry_run.h"
 #include "atrous/core/error.h"
@@ -29,9 +30,13 @@ void train_steps(Model& model, layers::Optimizer& optimizer, const PlanRequest& 
   for (int step = 0; step < 2; ++step) {  // the second one has gradients and caches of the first
     const Tensor images = Tensor::zeros({r.batch, r.height, r.width, 3});
     const Tensor labels = Tensor::zeros({r.batch, r.height, r.width}, Dtype::u8);
-    const Variable logits = model.forward(Variable(images.to(r.device)));
-    const Variable loss = upsample_cross_entropy(logits, labels.to(r.device),
-                                                 {.align_corners = model.convention().align_corners});
+    const Tensor truth = labels.to(r.device);
+    Variable loss;
+    for (const TrainingLogits& term : model.training_logits(Variable(images.to(r.device)))) {
+      const Variable own =
+          upsample_cross_entropy(term.logits, truth, {.align_corners = model.convention().align_corners});
+      loss = loss.defined() ? add(loss, scale(own, term.weight)) : own;
+    }
     loss.backward();
     optimizer.step();
     model.zero_grad();
