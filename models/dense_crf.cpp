@@ -278,6 +278,8 @@ DenseCrf::DenseCrf(const Tensor& unary) : state_(std::make_unique<State>()) {
       kOp, "unary ", unary.shape(), " must be [N, H, W, C] or, for points, [P, C], and not empty");
   ATROUS_CHECK(DtypeError, unary.dtype() == Dtype::f32 || unary.dtype() == Dtype::f64, kOp,
                "unary is f32 or f64, not ", unary.dtype());
+  ATROUS_CHECK(DeviceError, unary.device().is_cpu(), kOp, "runs on the CPU so far; unary is on ",
+               unary.device());
   s.shape = unary.shape();
   const bool image = unary.rank() == 4;
   s.batch = image ? unary.dim(0) : 1;
@@ -365,6 +367,12 @@ void DenseCrf::add_pairwise(const Tensor& features, const Compatibility& compati
   if (chosen.method == FilterMethod::automatic) chosen.method = FilterMethod::lattice;
   s.add_features(compatibility, chosen, features.dim(-1),
                  features.to(s.logits.dtype()).to(s.logits.device()));
+}
+
+void DenseCrf::set_compatibility(std::size_t term, const Compatibility& compatibility) {
+  ATROUS_CHECK(ValueError, term < state_->terms.size(), kOp, "there is no term ", term);
+  state_->check_compatibility(compatibility);
+  state_->terms[term].compatibility = compatibility;
 }
 
 const Tensor& DenseCrf::inference(const InferenceOptions& options) {

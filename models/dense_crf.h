@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "atrous/autograd/filter_options.h"
@@ -79,6 +80,9 @@ class DenseCrf {
                     const TermOptions& options = {});
   // All three throw ShapeError for sizes that do not fit, and ValueError for a standard deviation that is not
   // positive and finite, or so small that the lattice cannot count (2^30 / (d + 1) of them across).
+
+  /// Another compatibility for term m, whose filter stays.
+  void set_compatibility(std::size_t term, const Compatibility& compatibility);
 
   /// Starts anew from softmax(-U), then iterates. Returns q().
   const Tensor& inference(const InferenceOptions& options = {});
