@@ -208,12 +208,12 @@ TEST_CASE("conv_bn: side by side the layers do what each does by itself", "[laye
     }
   }
 
-  // Folded, into the first channels of a wider tensor.
+  // Folded, into channels of a wider tensor, from 2 on.
   const NoGrad no_grad;
-  Tensor wide = Tensor::full({2, 5, 4, 17}, 3);
+  Tensor wide = Tensor::full({2, 5, 4, 19}, 3);
   for (ConvBn* layer : layers) layer->eval();
-  ConvBn::evaluate_side_by_side(layers, image, wide);
-  std::vector<Variable> parts;
+  ConvBn::evaluate_side_by_side(layers, image, 2, wide);
+  std::vector<Variable> parts = {Variable(Tensor::full({2, 5, 4, 2}, 3))};
   for (ConvBn* layer : layers) parts.push_back(layer->forward(Variable(image)));
   parts.emplace_back(Tensor::full({2, 5, 4, 1}, 3));
   CHECK(identical(wide, concat_channels(parts).value()));
