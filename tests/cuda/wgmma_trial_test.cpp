@@ -61,7 +61,7 @@ void set_element(Span<bf16> of, std::int64_t at, float value) {
 }  // namespace
 
 TEST_CASE("wgmma trial: the kernel passes in every variant", "[cuda][wgmma]") {
-  const SmallDevice device;
+  [[maybe_unused]] const SmallDevice device;
   for (const Gather direction : {Gather::forward, Gather::backward_input})
     for (const int outputs : {128, 256}) {
       INFO("direction " << int(direction) << ", " << outputs << " outputs");
