@@ -59,8 +59,10 @@ Tensor assemble(const std::function<Variable(const Variable&)>& network, const T
 }
 
 // Pixels between neighbours of a map that a network made of an image.
-std::int64_t step_of(const Shape& image, const Shape& map) {
-  return map[2] > 1 ? (image[2] - 1) / (map[2] - 1) : image[2];
+std::int64_t step_of(const Shape& image, const Shape& map, std::int64_t output_stride) {
+  for (const int axis : {1, 2})
+    if (map[axis] > 1) return (image[axis] - 1) / (map[axis] - 1);
+  return output_stride;
 }
 
 }  // namespace
@@ -75,7 +77,8 @@ std::int64_t reach(const std::function<Variable(const Variable&)>& network, std:
     for (std::int64_t c = 0; c < 3; ++c)
       x.span<float>()[centre * 3 + c] = std::numeric_limits<float>::quiet_NaN();
     const Tensor y = network(Variable(x)).value().to(kCpu);
-    const std::int64_t outputs = y.dim(2), channels = y.dim(3), step = step_of(x.shape(), y.shape());
+    const std::int64_t outputs = y.dim(2), channels = y.dim(3),
+                       step = step_of(x.shape(), y.shape(), output_stride);
     std::int64_t first = outputs, last = -1;
     for (std::int64_t i = 0; i < outputs; ++i)
       for (std::int64_t c = 0; c < channels; ++c)
@@ -117,7 +120,7 @@ Tensor tiled_logits(Model& model, const Tensor& x, std::int64_t tile) {
   }
   layers::Summary unused;
   const Shape whole = model.trace(x.shape(), "", unused);
-  const std::int64_t step = step_of(x.shape(), whole);
+  const std::int64_t step = step_of(x.shape(), whole, stride);
   return assemble(
       logits, x, device, tile, step,
       reach(

