@@ -15,6 +15,33 @@ struct Call {
   BatchNormDims dims;
   Activation activation;
   bool residual, training;
+  std::int64_t place = 0;  // elements from an aligned address to the maps
+};
+
+// A map on the device that starts `place` elements behind an aligned address.
+template <class T>
+class Map {
+ public:
+  Map(const std::vector<T>& values, std::int64_t place)
+      : place_(place), size_(std::int64_t(values.size())), all_(padded(values, place)) {}
+  Map(std::int64_t size, std::int64_t place) : Map(std::vector<T>(std::size_t(size)), place) {}
+
+  std::int64_t size() const { return size_; }
+  Span<T> span() { return size_ > 0 ? all_.span().part(place_, size_) : Span<T>(); }
+  Span<const T> span() const { return size_ > 0 ? all_.span().part(place_, size_) : Span<const T>(); }
+  std::vector<T> values() const {
+    const std::vector<T> v = all_.values();
+    return {v.begin() + place_, v.end()};
+  }
+  bool intact() const { return all_.intact(); }
+
+ private:
+  static std::vector<T> padded(std::vector<T> values, std::int64_t place) {
+    values.insert(values.begin(), std::size_t(place), T(0.0f));
+    return values;
+  }
+  std::int64_t place_, size_;
+  OnDevice<T> all_;
 };
 
 template <class T>
@@ -36,11 +63,13 @@ void compare(const Call& call) {
                                                       in_double(residual), coefficients, y);
   std::vector<T> first;
   on_every_schedule([&] {
-    const OnDevice<T> cx(x), cdy(dy), cgamma(gamma), cbeta(beta), cresidual(residual);
+    const Map<T> cx(x, call.place), cdy(dy, call.place), cresidual(residual, call.place);
+    const OnDevice<T> cgamma(gamma), cbeta(beta);
     const OnDevice<double> cmean(mean), cvar(var);
     OnDevice<double> csums(kernels::batch_norm_sums_size(d, kCudaStream.device));
     OnDevice<A> k(kernels::batch_norm_activation_coefficients_size(d));
-    OnDevice<T> cy(n), dx(n), dresidual(cresidual.size()), dgamma(d.channels), dbeta(d.channels);
+    Map<T> cy(n, call.place), dx(n, call.place), dresidual(cresidual.size(), call.place);
+    OnDevice<T> dgamma(d.channels), dbeta(d.channels);
     const kernels::BatchNormChannels<T> cnorm{cmean.span(), cvar.span(), 1e-5, cgamma.span(), cbeta.span()};
     kernels::cuda::batch_norm_activation_forward<T>(kCudaStream, d, call.activation, cnorm, cx.span(),
                                                     cresidual.span(), k.span(), cy.span());
@@ -66,7 +95,7 @@ void compare(const Call& call) {
     CHECK(same_bits(dx.values(), first));
     if (call.training) return;
     // Frozen, dx alone: no sums, and x is not looked at where y is given.
-    OnDevice<T> alone(n);
+    Map<T> alone(n, call.place);
     kernels::cuda::batch_norm_activation_backward<T>(kCudaStream, d, call.activation, false, cnorm,
                                                      cdy.span(), cy.span(), cdy.span(), {}, k.span(),
                                                      {alone.span(), {}, {}, {}});
@@ -86,6 +115,17 @@ TEMPLATE_TEST_CASE("batch_norm_activation: CUDA agrees with double on the CPU", 
                         << (training ? ", training" : ""));
           compare<TestType>({{77, channels}, activation, residual, training});
         }
+}
+
+TEMPLATE_TEST_CASE("batch_norm_activation: CUDA agrees with double where maps lie at odd addresses",
+                   "[cuda][batch_norm]", float, bf16, double) {
+  for (const Activation activation : {Activation::none, Activation::relu, Activation::relu6})
+    for (const bool residual : {false, true})
+      for (const bool training : {false, true}) {
+        INFO("activation " << int(activation) << (residual ? ", residual" : "")
+                           << (training ? ", training" : ""));
+        compare<TestType>({{33, 8}, activation, residual, training, 1});
+      }
 }
 
 TEMPLATE_TEST_CASE("batch_norm_activation: on the CPU what was cut is also found without y",

@@ -34,6 +34,7 @@ struct Row {
 const Row kRows[] = {
     {"3x3", 2, 9, 7, 16, 1, 3, 3, 1, 1, 1},
     {"3x3, 21 channels, relu6", 2, 6, 5, 21, 1, 3, 3, 1, 1, 1, Activation::relu6},
+    {"3x3, 19 channels", 1, 6, 5, 19, 1, 3, 3, 1, 1, 1},
     {"rate 2, relu", 1, 11, 9, 8, 1, 3, 3, 1, 2, 2, Activation::relu},
     {"rate 12, most taps outside", 2, 13, 14, 8, 1, 3, 3, 1, 12, 12},
     {"rate larger than the map", 1, 5, 4, 24, 1, 3, 3, 1, 12, 12},

@@ -58,6 +58,20 @@ TEMPLATE_TEST_CASE("resize_bilinear: CUDA agrees with double on the CPU", "[cuda
   }
 }
 
+TEMPLATE_TEST_CASE("resize_bilinear: CUDA agrees with double where positions pass 32 bits", "[cuda][resize]",
+                   float, bf16) {
+  using T = TestType;
+  const ResizeDims d{1, 1, 32769, 1, 16384, 1, true};  // not of the tuned kernel: resize_rule.h, is_small
+  const auto x = random_values<T>(std::int64_t(in_size(d)), 1);
+  std::vector<double> y(out_size(d));
+  kernels::cpu::resize_bilinear_forward<double>({}, d, in_double(x), y);
+  const OnDevice<T> cx(x);
+  OnDevice<T> cy(std::int64_t(y.size()));
+  kernels::cuda::resize_bilinear_forward<T>(kCudaStream, d, cx.span(), cy.span());
+  CHECK(cy.intact());
+  CHECK(gap(cy.values(), y) <= tolerance<T>());
+}
+
 TEMPLATE_TEST_CASE("resize_bilinear: on CUDA a pixel that is not read does not matter", "[cuda][resize]",
                    float, bf16) {
   using T = TestType;
