@@ -218,10 +218,10 @@ void backward_in_passes(const BackwardPass<T>& pass) {
   backward_sums<C>(pass);
   if (pass.gradients.dx.empty()) return;
   const bool wide = pass.vectors_in() && pass.vectors_out();
-  if (pass.gradients.dresidual.empty())
-    strip_map<T>(pass.stream, pixels, channels, wide, pass.template map<C, false>());
-  else
-    strip_map<T>(pass.stream, pixels, channels, wide, pass.template map<C, true>());
+  if constexpr (C != Cut::seen_in_x)  // there, there was no residual
+    if (!pass.gradients.dresidual.empty())
+      return strip_map<T>(pass.stream, pixels, channels, wide, pass.template map<C, true>());
+  strip_map<T>(pass.stream, pixels, channels, wide, pass.template map<C, false>());
 }
 
 }  // namespace atrous::kernels::cuda
