@@ -230,7 +230,7 @@ CheckpointInfo checkpoint_info(const std::map<std::string, std::string>& metadat
   info.extra = metadata;
   for (const char* key :
        {kFormat, kModel, kConvention, kClasses, kWidth, kOutputStride, kPreprocessing, kBatchNorm,
-         kClassNames, kColors, kIgnoreColor, kHeadWidth, kInputChannels, kMultiGrid, kAuxiliary, kChecksums})
+        kClassNames, kColors, kIgnoreColor, kHeadWidth, kInputChannels, kMultiGrid, kAuxiliary, kChecksums})
     info.extra.erase(key);
   return info;
 }

@@ -19,8 +19,8 @@ struct PickledTensor {
   std::string name;
   std::string storage;  ///< the name of its entry in the archive, "0", "1", ...
   ElementType type = ElementType::f32;
-  std::int64_t storage_size = 0;            ///< elements
-  std::int64_t offset = 0;                  ///< elements
+  std::int64_t storage_size = 0;                      ///< elements
+  std::int64_t offset = 0;                            ///< elements
   std::vector<std::int64_t> shape = {}, stride = {};  ///< stride in elements
 };
 

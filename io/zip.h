@@ -6,8 +6,8 @@
 
 #include "atrous/io/file.h"
 
-// Zip archives, as PyTorch writes them: entries that are stored as they are, and a directory at the end of the
-// file that says where each one is. Source: PKWARE, APPNOTE.TXT 6.3.9, sections 4.3 and 4.5.3 (zip64).
+// Zip archives, as PyTorch writes them: entries that are stored as they are, and a directory at the end of
+// the file that says where each one is. Source: PKWARE, APPNOTE.TXT 6.3.9, sections 4.3 and 4.5.3 (zip64).
 
 namespace atrous::io {
 

@@ -64,8 +64,8 @@ class DenseCrf {
   DenseCrf(DenseCrf&&) noexcept;
   DenseCrf& operator=(DenseCrf&&) noexcept;
 
-  /// The smoothness term, f = (x / sigma_x, y / sigma_y), in pixels. Method `automatic` is separable where
-  /// that was measured to be faster, sigma <= 2, and otherwise the lattice.
+  /// The smoothness term, f = (x / sigma_x, y / sigma_y), in pixels. Method `automatic` is separable for
+  /// sigma <= 2, where its window is small, and otherwise the lattice.
   void add_gaussian(std::array<double, 2> sigma_xy, const Compatibility& compatibility,
                     const TermOptions& options = {});
   /// The appearance term, f = (x / sigma_x, y / sigma_y, image[c] / sigma_image[c]).

@@ -232,12 +232,11 @@ __device__ __forceinline__ void finish_strip_sums(std::int64_t group, std::int64
   const int t = int(threadIdx.x), lane = t / kFinishChannels;
   const std::int64_t c = group * kFinishChannels + t % kFinishChannels;
   double total[Sums] = {};
-  if (c < channels)
-    ATROUS_NO_UNROLL
-    for (std::int64_t q = lane; q < strips; q += kFinishLanes) {
-      ATROUS_UNROLL
-      for (int j = 0; j < Sums; ++j) total[j] += sums[(q * Sums + j) * channels + c];
-    }
+  if (c < channels) ATROUS_NO_UNROLL
+  for (std::int64_t q = lane; q < strips; q += kFinishLanes) {
+    ATROUS_UNROLL
+    for (int j = 0; j < Sums; ++j) total[j] += sums[(q * Sums + j) * channels + c];
+  }
   ATROUS_UNROLL
   for (int j = 0; j < Sums; ++j) shared[j][t] = total[j];
   __syncthreads();
