@@ -5,8 +5,9 @@
 namespace atrous::tests {
 namespace {
 
+// Little-endian, of any length.
 void put(Bytes& to, std::uint64_t value, int bytes) {
-  for (int i = 0; i < bytes; ++i) to.push_back(std::uint8_t(value >> (8 * i)));
+  for (int i = 0; i < bytes; ++i, value >>= 8) to.push_back(std::uint8_t(value));
 }
 
 void put(Bytes& to, const std::string& text) { to.insert(to.end(), text.begin(), text.end()); }
