@@ -3,12 +3,18 @@
 #include <algorithm>
 #include <type_traits>
 
-#include "atrous/kernels/conv2d/branches_in_turn.h"
+#include "atrous/kernels/conv2d/branches_in_turn_body.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
 #include "atrous/kernels/conv2d/weight_gemm.h"
 #include "atrous/kernels/conv2d/wgmma_gemm.h"
 
 namespace atrous::kernels {
+
+ATROUS_INSTANTIATE(branches_in_turn_workspace_size);
+ATROUS_INSTANTIATE(branches_forward_in_turn);
+ATROUS_INSTANTIATE(branches_backward_input_in_turn);
+ATROUS_INSTANTIATE(branches_backward_weight_in_turn);
+
 namespace {
 
 template <class T>

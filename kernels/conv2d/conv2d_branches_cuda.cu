@@ -1,6 +1,9 @@
 #include <type_traits>
 
 #include "atrous/kernels/conv2d/branches_in_turn.h"
+#ifdef ATROUS_CUDA_EMULATED
+#include "atrous/kernels/conv2d/branches_in_turn_body.h"
+#endif
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/conv2d_branches.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
