@@ -18,7 +18,7 @@ Outcome plain(const Scratch& scratch, const std::string& arguments) {
 }
 
 // The loss of each step, as text.
-std::vector<std::string> losses(const std::string& log) {
+[[maybe_unused]] std::vector<std::string> losses(const std::string& log) {
   std::vector<std::string> found;
   const std::string key = "\"loss\":";
   for (std::size_t at = log.find(key); at != std::string::npos; at = log.find(key, at + 1)) {
