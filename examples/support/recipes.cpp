@@ -11,6 +11,18 @@ struct NamedRecipe {
   Recipe flags;
 };
 
+// Chen et al., arXiv 1706.05587, section 4.1, first stage (the second: --output-stride 8 --freeze-bn --lr
+// 0.001
+// --init the first); biases and steps of the scale from the released code, and the weight decay, which goes
+// by the backbone.
+Recipe protocol_of_v3(const char* weight_decay) {
+  return {{"--crop", "513"},        {"--batch", "16"},        {"--steps", "30000"},
+          {"--optimizer", "sgd"},   {"--lr", "0.007"},        {"--policy", "poly"},
+          {"--power", "0.9"},       {"--momentum", "0.9"},    {"--weight-decay", weight_decay},
+          {"--bias-lr", "2"},       {"--bn-decay", "0.9997"}, {"--scale-range", "0.5,2.0"},
+          {"--scale-step", "0.25"}, {"--loss-at", "image"},   {"--hard-fraction", "1"}};
+}
+
 const std::vector<NamedRecipe>& recipes() {
   static const std::vector<NamedRecipe> all = {
       // Chen et al., ICLR 2015, section 4: batch 20, rate divided by ten every 2000 steps, ten times the rate
@@ -52,60 +64,12 @@ const std::vector<NamedRecipe>& recipes() {
         {"--scale-step", "0.25"},
         {"--loss-at", "logits"},
         {"--hard-fraction", "1"}}},
-      // Chen et al., arXiv 1706.05587, section 4.1, first stage (the second: --output-stride 8 --freeze-bn
-      // --lr 0.001 --init the first); weight decay, biases and steps of the scale from the released code.
-      {"deeplab_v3",
-       {{"--crop", "513"},
-        {"--batch", "16"},
-        {"--steps", "30000"},
-        {"--optimizer", "sgd"},
-        {"--lr", "0.007"},
-        {"--policy", "poly"},
-        {"--power", "0.9"},
-        {"--momentum", "0.9"},
-        {"--weight-decay", "0.0001"},
-        {"--bias-lr", "2"},
-        {"--bn-decay", "0.9997"},
-        {"--scale-range", "0.5,2.0"},
-        {"--scale-step", "0.25"},
-        {"--loss-at", "image"},
-        {"--hard-fraction", "1"}}},
-      // Chen et al., ECCV 2018, section 4: the protocol of v3; weight decay of the released code for
-      // Xception.
-      {"deeplab_v3plus",
-       {{"--crop", "513"},
-        {"--batch", "16"},
-        {"--steps", "30000"},
-        {"--optimizer", "sgd"},
-        {"--lr", "0.007"},
-        {"--policy", "poly"},
-        {"--power", "0.9"},
-        {"--momentum", "0.9"},
-        {"--weight-decay", "0.00004"},
-        {"--bias-lr", "2"},
-        {"--bn-decay", "0.9997"},
-        {"--scale-range", "0.5,2.0"},
-        {"--scale-step", "0.25"},
-        {"--loss-at", "image"},
-        {"--hard-fraction", "1"}}},
-      // Sandler et al., CVPR 2018, section 6.3: the protocol of v3 on MobileNetV2, without atrous branches;
-      // weight decay of the released code (not on depthwise weights).
-      {"mobile",
-       {{"--crop", "513"},
-        {"--batch", "16"},
-        {"--steps", "30000"},
-        {"--optimizer", "sgd"},
-        {"--lr", "0.007"},
-        {"--policy", "poly"},
-        {"--power", "0.9"},
-        {"--momentum", "0.9"},
-        {"--weight-decay", "0.00004"},
-        {"--bias-lr", "2"},
-        {"--bn-decay", "0.9997"},
-        {"--scale-range", "0.5,2.0"},
-        {"--scale-step", "0.25"},
-        {"--loss-at", "image"},
-        {"--hard-fraction", "1"}}},
+      // The released code's weight decay for ResNet.
+      {"deeplab_v3", protocol_of_v3("0.0001")},
+      // Chen et al., ECCV 2018, section 4: the protocol of v3; the released code's decay for Xception.
+      {"deeplab_v3plus", protocol_of_v3("0.00004")},
+      // Sandler et al., CVPR 2018, section 6.3: the protocol of v3 on MobileNetV2, without atrous branches.
+      {"mobile", protocol_of_v3("0.00004")},
   };
   return all;
 }
