@@ -12,9 +12,9 @@ namespace {
 
 constexpr const char* kOp = "import";
 
-/// The number in the name of the model's backbone: 101 of resnet101_beta, 65 of xception_65.
+/// The number in the name of the model's backbone: 101 of resnet101_beta, 65 of xception65.
 std::string net_number(const std::string& model) {
-  for (const std::string_view family : {"resnet", "xception_"}) {
+  for (const std::string_view family : {"resnet", "xception"}) {
     const std::size_t at = model.rfind(family);
     if (at == std::string::npos) continue;
     const std::size_t begin = at + family.size();

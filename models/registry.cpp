@@ -55,9 +55,9 @@ constexpr BackboneEntry kBackbones[] = {
     {"resnet101", kBottleneckResNet, [](const BackboneOptions& o) { return backbone<ResNet>(101, false, o); }},
     {"resnet101_beta", kBottleneckResNet, [](const BackboneOptions& o) { return backbone<ResNet>(101, true, o); }},
     {"vgg16", kVgg, [](const BackboneOptions& o) { return backbone<Vgg16>(o); }},
-    {"xception_41", kXception, [](const BackboneOptions& o) { return backbone<Xception>(41, o); }},
-    {"xception_65", kXception, [](const BackboneOptions& o) { return backbone<Xception>(65, o); }},
-    {"xception_71", kXception, [](const BackboneOptions& o) { return backbone<Xception>(71, o); }},
+    {"xception41", kXception, [](const BackboneOptions& o) { return backbone<Xception>(41, o); }},
+    {"xception65", kXception, [](const BackboneOptions& o) { return backbone<Xception>(65, o); }},
+    {"xception71", kXception, [](const BackboneOptions& o) { return backbone<Xception>(71, o); }},
 };
 // clang-format on
 
@@ -70,21 +70,23 @@ struct HeadEntry {
   int cascade = 0;                 // stages that it wants behind the last
   bool skips = false;              // features of every scale of the backbone
   bool multi_scale = false;        // sees the image at three scales
+  const char* ending = "";         // of the names of its models
 };
 // clang-format off
 constexpr HeadEntry kHeads[] = {
-    {.name = "deeplab_v1", .on = kVgg, .make = head<DeepLabV1, FieldOfView::plain, false>, .output_stride = 8},
+    {.name = "deeplab_v1", .on = kVgg, .make = head<DeepLabV1, FieldOfView::large, false>, .output_stride = 8},
+    {.name = "deeplab_v1", .on = kVgg, .make = head<DeepLabV1, FieldOfView::large, true>, .output_stride = 8, .skips = true, .ending = "_msc"},
+    {.name = "deeplab_v1_plain", .on = kVgg, .make = head<DeepLabV1, FieldOfView::plain, false>, .output_stride = 8},
+    {.name = "deeplab_v1_plain", .on = kVgg, .make = head<DeepLabV1, FieldOfView::plain, true>, .output_stride = 8, .skips = true, .ending = "_msc"},
     {.name = "deeplab_v1_4x4", .on = kVgg, .make = head<DeepLabV1, FieldOfView::four_by_four, false>, .output_stride = 8},
     {.name = "deeplab_v1_7x7", .on = kVgg, .make = head<DeepLabV1, FieldOfView::seven_by_seven, false>, .output_stride = 8},
-    {.name = "deeplab_v1_largefov", .on = kVgg, .make = head<DeepLabV1, FieldOfView::large, false>, .output_stride = 8},
-    {.name = "deeplab_v1_msc", .on = kVgg, .make = head<DeepLabV1, FieldOfView::plain, true>, .output_stride = 8, .skips = true},
-    {.name = "deeplab_v1_msc_largefov", .on = kVgg, .make = head<DeepLabV1, FieldOfView::large, true>, .output_stride = 8, .skips = true},
-    {.name = "deeplab_v2_largefov", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large_fov>, .output_stride = 8},
+    {.name = "deeplab_v2", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large>, .output_stride = 8},
+    {.name = "deeplab_v2", .on = kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large>, .output_stride = 8, .multi_scale = true, .ending = "_msc"},
     {.name = "deeplab_v2_aspp_s", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::small>, .output_stride = 8},
-    {.name = "deeplab_v2_aspp_l", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large>, .output_stride = 8},
-    {.name = "deeplab_v2_msc_largefov", .on = kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large_fov>, .output_stride = 8, .multi_scale = true},
-    {.name = "deeplab_v2_msc_aspp_l", .on = kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large>, .output_stride = 8, .multi_scale = true},
-    {.name = "deeplab_v3", .on = kModern, .make = head<DeepLabV3>, .auxiliary = true},
+    {.name = "deeplab_v2_largefov", .on = kVgg | kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large_fov>, .output_stride = 8},
+    {.name = "deeplab_v2_largefov", .on = kBottleneckResNet, .make = head<DeepLabV2, PyramidOfV2::large_fov>, .output_stride = 8, .multi_scale = true, .ending = "_msc"},
+    {.name = "deeplab_v3", .on = kModern & ~kMobileNetV3, .make = head<DeepLabV3>, .auxiliary = true},
+    {.name = "deeplabv3", .on = kMobileNetV3, .make = head<DeepLabV3>, .auxiliary = true},  // as torchvision has it
     {.name = "deeplab_v3_cascade", .on = kBottleneckResNet, .make = head<DeepLabV3Cascade>, .cascade = 3},
     {.name = "deeplab_v3plus", .on = kModern, .make = head<DeepLabV3Plus>},
     {.name = "deeplab_v3plus_plain", .on = kXception, .make = head<DeepLabV3Plus, false>},
@@ -93,9 +95,19 @@ constexpr HeadEntry kHeads[] = {
 };
 // clang-format on
 
-// Names that their source keeps.
-constexpr std::pair<const char*, const char*> kOtherNames[] = {
-    {"deeplabv3_mobilenet_v3_large", "deeplab_v3_mobilenet_v3_large"}};
+// Pieces of names as others spell them, and ours; in this order.
+constexpr std::pair<std::string_view, std::string_view> kOtherSpellings[] = {
+    {"xception_", "xception"},  // TensorFlow
+    {"deeplab_v3_mobilenet_v3", "deeplabv3_mobilenet_v3"},
+    {"deeplab_v1_largefov_", "deeplab_v1_"},
+    {"deeplab_v1_msc_largefov_vgg16", "deeplab_v1_vgg16_msc"},
+    {"deeplab_v1_msc_vgg16", "deeplab_v1_vgg16_msc"},
+    {"deeplab_v2_aspp_l_", "deeplab_v2_"},
+    {"deeplab_v2_msc_aspp_l_resnet50", "deeplab_v2_resnet50_msc"},
+    {"deeplab_v2_msc_aspp_l_resnet101", "deeplab_v2_resnet101_msc"},
+    {"deeplab_v2_msc_largefov_resnet50", "deeplab_v2_largefov_resnet50_msc"},
+    {"deeplab_v2_msc_largefov_resnet101", "deeplab_v2_largefov_resnet101_msc"},
+};
 
 // What a name stands for; null and null for none.
 struct Entry {
@@ -104,7 +116,7 @@ struct Entry {
 };
 
 std::string full_name(const HeadEntry& h, const BackboneEntry& b) {
-  return std::string(h.name) + "_" + b.name;
+  return std::string(h.name) + "_" + b.name + h.ending;
 }
 
 // Levenshtein's distance.
@@ -135,11 +147,12 @@ std::size_t edits(std::string_view a, std::string_view b) {
 }
 
 Entry find(std::string_view name) {
-  for (const auto& [other, ours] : kOtherNames)
-    if (name == other) name = ours;
+  std::string ours(name);
+  for (const auto& [other, own] : kOtherSpellings)
+    if (const std::size_t at = ours.find(other); at != std::string::npos) ours.replace(at, other.size(), own);
   for (const HeadEntry& h : kHeads)
     for (const BackboneEntry& b : kBackbones)
-      if ((h.on & b.kind) && full_name(h, b) == name) return {&h, &b};
+      if ((h.on & b.kind) && full_name(h, b) == ours) return {&h, &b};
   fail_unknown(name);
 }
 

@@ -8,8 +8,10 @@
 
 #include "atrous/models/model.h"
 
-// Models by name: <head>_<backbone>, and after a colon the convention ("deeplab_v3_resnet50:torchvision"). A
-// new backbone or head is its own file and a line in registry.cpp.
+// Models by name: <head>_<backbone>, "_msc" behind those that work at several scales, and after a colon the
+// convention ("deeplab_v3_resnet50:torchvision"). Where papers or other programs spell one otherwise
+// ("deeplab_v1_largefov_vgg16", "deeplab_v3plus_xception_65"), that name stands for the same. A new backbone
+// or head is its own file and a line in registry.cpp.
 
 namespace atrous::models {
 
@@ -36,7 +38,7 @@ std::unique_ptr<Model> make(std::string_view name, const ModelOptions& options =
 /// file.
 std::unique_ptr<Model> build(const ModelConfig& config);
 
-/// Every name without a suffix, sorted.
+/// Every name without a convention, each once, in our spelling, sorted.
 std::vector<std::string> names();
 
 }  // namespace atrous::models

@@ -63,7 +63,7 @@ Variable loss_of(Model& model, const Variable& images, const Tensor& labels) {
 // By the convention of the model's publication.
 std::string published(const std::string& name) {
   if (name.starts_with("deeplab_v1") || name.starts_with("deeplab_v2")) return name + ":caffe";
-  if (name.starts_with("lraspp") || name == "deeplab_v3_mobilenet_v3_large" || name == "deeplab_v3_resnet50")
+  if (name.starts_with("lraspp") || name == "deeplabv3_mobilenet_v3_large" || name == "deeplab_v3_resnet50")
     return name + ":torchvision";
   return name.ends_with("resnet18") ? name : name + ":tf";
 }

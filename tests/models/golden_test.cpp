@@ -34,23 +34,23 @@ struct Golden {
 
 constexpr Golden kGolden[] = {
     // v1 (ICLR 2015, table 2: 65.1 M, 65.1 M, 134.3 M, 20.5 M).
-    {"deeplab_v1_largefov_vgg16:caffe", 8, 20'505'429, 128.585, 0.0006, 513, 65},
-    {"deeplab_v1_largefov_vgg16:caffe", 8, 20'505'429, 50.93, 0.006, 321, 41},
-    {"deeplab_v1_vgg16:caffe", 8, 65'140'565, 317.142, 0.0006, 513, 65},
+    {"deeplab_v1_vgg16:caffe", 8, 20'505'429, 128.585, 0.0006, 513, 65},
+    {"deeplab_v1_vgg16:caffe", 8, 20'505'429, 50.93, 0.006, 321, 41},
+    {"deeplab_v1_plain_vgg16:caffe", 8, 65'140'565, 317.142, 0.0006, 513, 65},
     {"deeplab_v1_4x4_vgg16:caffe", 8, 65'140'565, 125.95, 0.006, 321, 41},
     {"deeplab_v1_7x7_vgg16:caffe", 8, 134'346'581, 609.538, 0.0006, 513, 65},
-    {"deeplab_v1_msc_largefov_vgg16:caffe", 8, 20'505'429 + 1'206'016, 128.585 + 5.09, 0.006, 513, 65},
-    {"deeplab_v1_msc_vgg16:caffe", 8, 65'140'565 + 1'206'016, 125.95 + 2.03, 0.012, 321, 41},
+    {"deeplab_v1_vgg16_msc:caffe", 8, 20'505'429 + 1'206'016, 128.585 + 5.09, 0.006, 513, 65},
+    {"deeplab_v1_plain_vgg16_msc:caffe", 8, 65'140'565 + 1'206'016, 125.95 + 2.03, 0.012, 321, 41},
     // v2.
     {"deeplab_v2_largefov_vgg16:caffe", 8, 20'505'429, 128.585, 0.0006, 513, 65},
-    {"deeplab_v2_aspp_l_vgg16:caffe", 8, 37'877'652, 201.956, 0.0006, 513, 65},
+    {"deeplab_v2_vgg16:caffe", 8, 37'877'652, 201.956, 0.0006, 513, 65},
     {"deeplab_v2_aspp_s_vgg16:caffe", 8, 37'877'652, 80.12, 0.006, 321, 41},
     {"deeplab_v2_largefov_resnet101:caffe", 8, 42'887'253, 183.98, 0.006, 513, 65},
-    {"deeplab_v2_aspp_l_resnet101:caffe", 8, 44'048'532, 188.886, 0.0006, 513, 65},
-    {"deeplab_v2_aspp_l_resnet101:caffe", 8, 44'048'532, 75.14, 0.006, 321, 41},
-    {"deeplab_v2_msc_aspp_l_resnet101:caffe", 8, 44'048'532, 344.88, 0.006, 513, 65},
-    {"deeplab_v2_msc_aspp_l_resnet101:caffe", 8, 44'048'532, 137.78, 0.006, 321, 41},
-    {"deeplab_v2_aspp_l_resnet50:caffe", 8, 25'056'404, 108.87, 0.006, 513, 65},
+    {"deeplab_v2_resnet101:caffe", 8, 44'048'532, 188.886, 0.0006, 513, 65},
+    {"deeplab_v2_resnet101:caffe", 8, 44'048'532, 75.14, 0.006, 321, 41},
+    {"deeplab_v2_resnet101_msc:caffe", 8, 44'048'532, 344.88, 0.006, 513, 65},
+    {"deeplab_v2_resnet101_msc:caffe", 8, 44'048'532, 137.78, 0.006, 321, 41},
+    {"deeplab_v2_resnet50:caffe", 8, 25'056'404, 108.87, 0.006, 513, 65},
     // v3, in TensorFlow's form.
     {"deeplab_v3_resnet50_beta:tf", 16, 39'172'309, 55.427, 0.0006, 513, 33},
     {"deeplab_v3_resnet50_beta:tf", 8, 39'172'309, 172.231, 0.0006, 513, 65},
@@ -59,16 +59,16 @@ constexpr Golden kGolden[] = {
     {"deeplab_v3_resnet101_beta:tf", 32, 58'164'437, 51.41, 0.006, 513, 17},
     {"deeplab_v3_resnet50:tf", 16, 39'048'533, 48.289, 0.0006, 513, 33},
     {"deeplab_v3_resnet101:tf", 16, 58'040'661, 68.914, 0.0006, 513, 33},
-    {"deeplab_v3_xception_65:tf", 16, 53'407'813, 64.92, 0.006, 513, 33},
-    {"deeplab_v3_xception_65:tf", 8, 53'407'813, 227.04, 0.006, 513, 65},
+    {"deeplab_v3_xception65:tf", 16, 53'407'813, 64.92, 0.006, 513, 33},
+    {"deeplab_v3_xception65:tf", 8, 53'407'813, 227.04, 0.006, 513, 65},
     // v3+.
-    {"deeplab_v3plus_xception_41:tf", 16, 28'108'661, 40.012, 0.0006, 513, 129},
-    {"deeplab_v3plus_xception_41:tf", 8, 28'108'661, 122.45, 0.006, 513, 129},
-    {"deeplab_v3plus_xception_65:tf", 16, 41'055'413, 54.035, 0.0006, 513, 129},
-    {"deeplab_v3plus_xception_65:tf", 8, 41'055'413, 176.85, 0.006, 513, 129},
-    {"deeplab_v3plus_xception_71:tf", 16, 43'477'837, 66.068, 0.0006, 513, 129},
-    {"deeplab_v3plus_xception_71:tf", 8, 43'477'837, 189.96, 0.006, 513, 129},
-    {"deeplab_v3plus_plain_xception_65:tf", 16, 54'711'461, 86.68, 0.006, 513, 129},
+    {"deeplab_v3plus_xception41:tf", 16, 28'108'661, 40.012, 0.0006, 513, 129},
+    {"deeplab_v3plus_xception41:tf", 8, 28'108'661, 122.45, 0.006, 513, 129},
+    {"deeplab_v3plus_xception65:tf", 16, 41'055'413, 54.035, 0.0006, 513, 129},
+    {"deeplab_v3plus_xception65:tf", 8, 41'055'413, 176.85, 0.006, 513, 129},
+    {"deeplab_v3plus_xception71:tf", 16, 43'477'837, 66.068, 0.0006, 513, 129},
+    {"deeplab_v3plus_xception71:tf", 8, 43'477'837, 189.96, 0.006, 513, 129},
+    {"deeplab_v3plus_plain_xception65:tf", 16, 54'711'461, 86.68, 0.006, 513, 129},
     {"deeplab_v3plus_resnet101_beta:tf", 32, 59'468'085, 73.17, 0.006, 513, 129},
     {"deeplab_v3plus_resnet101_beta:tf", 16, 59'468'085, 97.81, 0.006, 513, 129},
     {"deeplab_v3plus_resnet101_beta:tf", 8, 59'468'085, 273.99, 0.006, 513, 129},
@@ -92,7 +92,7 @@ constexpr Golden kGolden[] = {
     {"deeplab_v3_resnet101:torchvision", 8, 58'630'997, 248.674, 0.0006, 513, 65},
     {"deeplab_v3_resnet50:vainf", 16, 39'638'869, 51.08, 0.006, 513, 33},
     {"deeplab_v3_resnet101:vainf", 16, 58'630'997, 71.70, 0.006, 513, 33},
-    {"deeplab_v3_mobilenet_v3_large:torchvision", 16, 11'029'328, 10.452, 0.0006, 520, 33, true},
+    {"deeplabv3_mobilenet_v3_large:torchvision", 16, 11'029'328, 10.452, 0.0006, 520, 33, true},
     {"lraspp_mobilenet_v3_large:torchvision", 16, 3'221'538, 2.086, 0.0006, 520, 65},
     {"lraspp_mobilenet_v3_large:torchvision", 16, 3'221'538, 2.081, 0.0006, 513, 65},
 };
@@ -124,7 +124,7 @@ TEST_CASE("golden: Cityscapes at 1025 x 2049", "[models][golden]") {
   const auto cost = [](const char* name) {
     return summarise(*build({.name = name, .convention = "tf", .classes = 19}), {1, 1025, 2049, 3});
   };
-  const auto xception = cost("deeplab_v3plus_xception_65");
+  const auto xception = cost("deeplab_v3plus_xception65");
   CHECK(xception.parameters() == 41'054'899);
   CHECK(giga(xception.macs()) == Approx(418.38).margin(0.006));
   const auto mobile = cost("deeplab_v3_mobilenet_v2");

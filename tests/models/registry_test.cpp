@@ -8,17 +8,51 @@
 namespace atrous::models {
 
 TEST_CASE("registry: every name can be made", "[models][registry]") {
-  const auto all = names();
-  for (const char* name :
-       {"deeplab_v3_mobilenet_v2", "deeplab_v3_resnet18", "deeplab_v3_resnet50",
-        "deeplab_v3plus_mobilenet_v2", "deeplab_v3plus_resnet18", "deeplab_v3plus_resnet50"})
-    CHECK(std::count(all.begin(), all.end(), name) == 1);
   const auto model = make("deeplab_v3plus_mobilenet_v2", {.classes = 5, .width = 0.25});
   CHECK(model->config().name == "deeplab_v3plus_mobilenet_v2");
   CHECK(model->config().convention == "atrous");
   CHECK(model->config().output_stride == 16);
   CHECK(model->config().classes == 5);
   CHECK(model->training());
+}
+
+TEST_CASE("registry: the names that are promised stand for themselves", "[models][registry]") {
+  const auto all = names();
+  for (const std::string name :
+       {"deeplab_v1_vgg16", "deeplab_v1_vgg16_msc", "deeplab_v2_vgg16", "deeplab_v2_resnet101",
+        "deeplab_v3_resnet18", "deeplab_v3_resnet50", "deeplab_v3_resnet101", "deeplab_v3_mobilenet_v2",
+        "deeplab_v3plus_resnet18", "deeplab_v3plus_resnet50", "deeplab_v3plus_resnet101",
+        "deeplab_v3plus_xception41", "deeplab_v3plus_xception65", "deeplab_v3plus_xception71",
+        "deeplab_v3plus_mobilenet_v2", "deeplabv3_mobilenet_v3_large", "lraspp_mobilenet_v3_large"}) {
+    INFO(name);
+    CHECK(std::count(all.begin(), all.end(), name) == 1);
+    CHECK(resolve(name).name == name);
+  }
+  for (const char* name :
+       {"deeplab_v3_resnet50:torchvision", "deeplab_v3_resnet50:tf", "deeplab_v3_resnet50:caffe"})
+    CHECK(resolve(name).name + ":" + resolve(name).convention == name);
+  CHECK(std::adjacent_find(all.begin(), all.end()) == all.end());
+}
+
+TEST_CASE("registry: other spellings stand for the same models", "[models][registry]") {
+  const std::vector<std::pair<const char*, const char*>> spellings = {
+      {"deeplab_v1_largefov_vgg16", "deeplab_v1_vgg16"},
+      {"deeplab_v1_msc_largefov_vgg16", "deeplab_v1_vgg16_msc"},
+      {"deeplab_v1_msc_vgg16", "deeplab_v1_vgg16_msc"},
+      {"deeplab_v2_aspp_l_vgg16", "deeplab_v2_vgg16"},
+      {"deeplab_v2_aspp_l_resnet101", "deeplab_v2_resnet101"},
+      {"deeplab_v2_msc_aspp_l_resnet50", "deeplab_v2_resnet50_msc"},
+      {"deeplab_v2_msc_aspp_l_resnet101", "deeplab_v2_resnet101_msc"},
+      {"deeplab_v2_msc_largefov_resnet50", "deeplab_v2_largefov_resnet50_msc"},
+      {"deeplab_v2_msc_largefov_resnet101", "deeplab_v2_largefov_resnet101_msc"},
+      {"deeplab_v3_mobilenet_v3_large", "deeplabv3_mobilenet_v3_large"},
+      {"deeplab_v3plus_xception_65", "deeplab_v3plus_xception65"},
+      {"deeplab_v3_xception_41", "deeplab_v3_xception41"},
+      {"deeplab_v3plus_plain_xception_71", "deeplab_v3plus_plain_xception71"}};
+  for (const auto& [other, ours] : spellings) {
+    CHECK(resolve(other).name == ours);
+    CHECK(resolve(std::string(other) + ":tf").convention == "tf");
+  }
 }
 
 TEST_CASE("registry: an unknown name lists the near ones", "[models][registry]") {

@@ -42,8 +42,8 @@ TEST_CASE("tiling: reach of a convolution is that of its window, and a stride fo
 TEST_CASE("tiling: tiles put together are the bits of the whole", "[models][tiling]") {
   const std::string name =
       GENERATE(as<std::string>(), "deeplab_v3plus_mobilenet_v2", "deeplab_v3_mobilenet_v2",
-               "deeplab_v3plus_mobilenet_v2:tf", "deeplab_v3_resnet18", "deeplab_v1_largefov_vgg16",
-               "deeplab_v2_aspp_l_vgg16", "deeplab_v3plus_xception_41");
+               "deeplab_v3plus_mobilenet_v2:tf", "deeplab_v3_resnet18", "deeplab_v1_vgg16",
+               "deeplab_v2_vgg16", "deeplab_v3plus_xception41");
   CAPTURE(name);
   auto model = make(name, {.classes = 3, .output_stride = 16, .width = 0.125});
   model->eval();

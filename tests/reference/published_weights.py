@@ -131,9 +131,9 @@ class Slim:
 def slim_models():
     for name, model in [
         ("mobile", "deeplab_v3_mobilenet_v2"),
-        ("xception_41", "deeplab_v3plus_xception_41"),
-        ("xception_65", "deeplab_v3plus_xception_65"),
-        ("xception_71", "deeplab_v3plus_xception_71"),
+        ("xception_41", "deeplab_v3plus_xception41"),
+        ("xception_65", "deeplab_v3plus_xception65"),
+        ("xception_71", "deeplab_v3plus_xception71"),
         ("resnet101_beta", "deeplab_v3_resnet101_beta"),
     ]:
         slim = Slim()
@@ -194,9 +194,9 @@ def caffe_models():
                 layers[name + end] = layers[name]
         return layers
 
-    yield "v1_largefov", "deeplab_v1_largefov_vgg16", vgg(3, 1024, 1)
-    yield "v2_vgg16", "deeplab_v2_aspp_l_vgg16", vgg(3, 1024, 4)
-    yield "v2_resnet101", "deeplab_v2_msc_aspp_l_resnet101", resnet101()
+    yield "v1_largefov", "deeplab_v1_vgg16", vgg(3, 1024, 1)
+    yield "v2_vgg16", "deeplab_v2_vgg16", vgg(3, 1024, 4)
+    yield "v2_resnet101", "deeplab_v2_resnet101_msc", resnet101()
 
 
 def write(folder):
