@@ -85,7 +85,7 @@ int main(int argc, char** argv) {
   app.add_option("--confidence", flags.confidence, "How far --labels are trusted, in (0, 1)")
       ->capture_default_str();
   app.add_option("--out", flags.out, "Folder for the results")->capture_default_str();
-  flags.crf.add_to(app);
+  flags.crf.add_to(app, "default: demo with 10 iterations");
   app.add_option("--threads", flags.common.threads, "Threads (default: the processors this process may use)")
       ->check(CLI::Range(1, 1024));
   return run(app, argc, argv, [&] { refine(flags); });

@@ -34,10 +34,12 @@ models::CrfParameters parse_crf(const std::string& name) {
   }
 }
 
-void CrfFlags::add_to(CLI::App& app) {
-  app.add_option("--crf", preset,
-                 "Preset: v1, v2, demo, crf_rnn, each also with :caffe; the flags below depart from it "
-                 "(default: demo with 10 iterations)");
+void CrfFlags::add_to(CLI::App& app, const std::string& without) {
+  app.add_option(
+      "--crf", preset,
+      "Refine by a dense CRF; preset v1, v2, demo or crf_rnn, each also with :caffe; the next five "
+      "flags depart from it (" +
+          without + ")");
   app.add_option("--iterations", iterations, "Iterations of mean field")->check(CLI::Range(0, 100000));
   app.add_option("--gaussian", gaussian, "WEIGHT,SIGMA of the smoothness term; sigma in pixels");
   app.add_option("--bilateral", bilateral,
@@ -67,6 +69,18 @@ models::CrfParameters CrfFlags::parameters() const {
        {FilterMethod::lattice, FilterMethod::exact, FilterMethod::separable, FilterMethod::automatic})
     if (method == filter_method_name(m)) p.method = m;
   return p;
+}
+
+std::optional<models::CrfParameters> CrfFlags::wanted() const {
+  if (!preset.empty()) return parameters();
+  const std::pair<const char*, bool> given[] = {{"--iterations", iterations >= 0},
+                                                {"--gaussian", !gaussian.empty()},
+                                                {"--bilateral", !bilateral.empty()},
+                                                {"--normalization", !normalization.empty()},
+                                                {"--method", !method.empty()}};
+  for (const auto& [flag, is_given] : given)
+    if (is_given) throw UsageError(std::string(flag) + ": says how --crf refines, and there is no --crf");
+  return {};
 }
 
 }  // namespace atrous::examples

@@ -5,6 +5,7 @@
 #include <iostream>
 
 #include "atrous/autograd/graph.h"
+#include "atrous/autograd/softmax.h"
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
 #include "atrous/kernels/resize/resize.h"
@@ -43,7 +44,7 @@ Tensor resize_labels(const Tensor& labels, std::int64_t h, std::int64_t w) {
 
 }  // namespace
 
-void SegmentFlags::add_to(CLI::App& app) {
+void SegmentFlags::add_network_to(CLI::App& app) {
   app.add_option("--weights", weights,
                  "Checkpoint that `train` or `convert` wrote: model, classes and preprocessing come with it")
       ->required();
@@ -75,6 +76,7 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   if (flags.tile && flags.window) throw UsageError("--tile and --window: give one or the other");
   set_exact_mode(flags.exact || flags.tile > 0);
   if (!flags.resize.empty()) size_ = parse_size("--resize", flags.resize);
+  crf_ = flags.crf.wanted();
   models::LoadedModel loaded = models::load_model(flags.weights, flags.output_stride);
   for (const std::string& change : loaded.changes) std::cout << change << '\n';
   model_ = std::move(loaded.model);
@@ -91,18 +93,27 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
                      flags.model);
 }
 
-Tensor Segmenter::shrunk(const Tensor& image) const {
+Tensor Segmenter::seen(const Tensor& image) const {
   return size_ ? resize_image(image, size_->first, size_->second) : image;
 }
 
+Tensor Segmenter::restored(const Tensor& labels, const Tensor& image) const {
+  return size_ ? resize_labels(labels, image.dim(1), image.dim(2)) : labels;
+}
+
+Tensor Segmenter::unary(const Tensor& seen) {
+  return models::unary_from_probabilities(models::segment_probabilities(*model_, seen, options_));
+}
+
 Tensor Segmenter::labels(const Tensor& image) {
-  const Tensor found = models::segment(*model_, shrunk(image), options_);
-  return size_ ? resize_labels(found, image.dim(1), image.dim(2)) : found;
+  const Tensor small = seen(image);
+  if (!crf_) return restored(models::segment(*model_, small, options_), image);
+  return restored(argmax_channels(models::dense_crf(unary(small), small, *crf_)).to(Dtype::u8), image);
 }
 
 models::ConfusionMatrix Segmenter::confusion(const io::Sample& sample) {
   const bool one_view = options_.scales.size() == 1 && options_.scales[0] == 1 && !options_.flip && !size_ &&
-                        !options_.tile && !options_.window;
+                        !options_.tile && !options_.window && !crf_;
   if (one_view) return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
   models::ConfusionMatrix confusion(model_->config().classes, io::kIgnore);
   confusion.add(sample.labels, labels(sample.image));
@@ -114,6 +125,6 @@ Tensor Segmenter::logits(const Tensor& input) {
   return model_->forward(Variable(input.to(model_->device()))).value().to(kCpu);
 }
 
-Tensor Segmenter::input(const Tensor& image) const { return models::prepare(*model_, shrunk(image)); }
+Tensor Segmenter::input(const Tensor& image) const { return models::prepare(*model_, seen(image)); }
 
 }  // namespace atrous::examples

@@ -1,0 +1,90 @@
+#include <algorithm>
+
+#include "atrous/io/npy.h"
+#include "tests/examples/program_runs.h"
+#include "tests/support/catch.h"
+#include "tests/support/test_files.h"
+
+// The programs with a dense CRF in them, as a user meets them.
+
+namespace atrous::tests {
+namespace {
+
+Outcome run(const Scratch& scratch, const std::string& arguments) {
+  return run_program(ATROUS_PROGRAMS, scratch, arguments);
+}
+
+constexpr std::int64_t kBird = 3;  // among VOC's classes
+
+// Intersection over union of one class; the truth is read at the nearest pixel.
+double iou(const Tensor& labels, const Tensor& truth, std::uint8_t label) {
+  const std::int64_t h = labels.dim(1), w = labels.dim(2);
+  std::int64_t both = 0, either = 0;
+  for (std::int64_t y = 0; y < h; ++y)
+    for (std::int64_t x = 0; x < w; ++x) {
+      const std::int64_t ty = (2 * y + 1) * truth.dim(1) / (2 * h), tx = (2 * x + 1) * truth.dim(2) / (2 * w);
+      const bool found = labels.span<std::uint8_t>()[y * w + x] == label;
+      const bool there = truth.span<std::uint8_t>()[ty * truth.dim(2) + tx] == label;
+      both += found && there;
+      either += found || there;
+    }
+  return double(both) / double(either);
+}
+
+}  // namespace
+
+TEST_CASE("programs: a CRF's flags are refused in one line where they make no sense", "[examples][crf]") {
+  const Scratch scratch;
+  for (const auto& [arguments, word] : std::vector<std::pair<std::string, std::string>>{
+           {"segment --weights x --crf v9 a.png", "--crf"},
+           {"segment --weights x --bilateral 4,67,3 a.png", "--bilateral"},
+           {"segment --weights x --crf v2 --bilateral 4,67 a.png", "WEIGHT,SIGMA_XY,SIGMA_RGB"},
+           {"segment --weights x --crf v2 --gaussian 3,0 a.png", "--gaussian"},
+           {"segment --weights x --crf v2 --method best a.png", "--method"},
+           {"evaluate --weights x --iterations 5", "--iterations"},
+           {"evaluate --weights x --crf v2 --normalization all", "--normalization"},
+           {"crf_refine --image a.png", "--probabilities"}}) {
+    const Outcome o = run(scratch, arguments);
+    INFO(arguments << "\n" << o.err);
+    CHECK(o.status == 2);
+    CHECK(o.one_line());
+    CHECK(has(o.err, word));
+  }
+}
+
+TEST_CASE("programs: segment --crf v2 gives Google's published weights the edges of the bird",
+          "[examples][crf][data]") {
+  const auto published = test_data("weights/deeplabv3_257_mv_gpu.tflite"), coral = test_data("coral"),
+             small = test_data("weights/reference_257/coral_bird_input.png"),
+             refined = test_data("crf/deeplab257_coral_bird_crf_argmax.png");
+  if (!published || !coral || !small || !refined) return;
+  const Scratch scratch;
+  const std::string weights = scratch / "mobile.safetensors";
+  REQUIRE(run(scratch, "convert " + *published + " " + weights + " --model deeplab_v3_mobilenet_v2").status ==
+          0);
+  const Tensor truth = io::read_label_png(*coral + "/bird_segmentation_mask.bmp");
+  const auto labels = [&](const std::string& image, const std::string& flags) {
+    const Outcome o =
+        run(scratch, "segment --weights " + weights + " --out " + (scratch / "s") + " " + flags + image);
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    return io::read_label_png(scratch / ("s/" + fs::path(image).stem().string() + "_labels.png"));
+  };
+  // The photograph as the network sees it, and at its own size with the network's given by a flag.
+  const Tensor before = labels(*small, ""), after = labels(*small, "--crf v2 ");
+  INFO("bird before " << iou(before, truth, kBird) << ", after " << iou(after, truth, kBird));
+  CHECK(std::abs(iou(before, truth, kBird) - 0.856) < 2e-3);
+  CHECK(std::abs(iou(after, truth, kBird) - 0.932) < 2e-3);
+  const Tensor expected = io::read_label_png(*refined);
+  std::int64_t differ = 0;
+  for (std::int64_t i = 0; i < after.numel(); ++i)
+    differ += after.span<std::uint8_t>()[i] != expected.span<std::uint8_t>()[i];
+  CHECK(double(differ) < 2e-3 * double(after.numel()));
+  const Tensor large = labels(*coral + "/bird_segmentation.bmp", "--resize 257x257 --crf v2 ");
+  CHECK(large.dim(1) == 513);
+  CHECK(std::abs(iou(large, truth, kBird) - 0.932) < 3e-3);
+  // Flags depart from the preset: no term, no change.
+  CHECK(identical(before, labels(*small, "--crf v2 --gaussian 0,1 --bilateral 0,67,3 ")));
+}
+
+}  // namespace atrous::tests
