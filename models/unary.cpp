@@ -1,10 +1,12 @@
 #include "atrous/models/unary.h"
 
-#include <algorithm>
 #include <cmath>
 
 #include "atrous/autograd/softmax.h"
 #include "atrous/core/error.h"
+#include "atrous/kernels/dense_crf/dense_crf.h"
+#include "atrous/kernels/elementwise/elementwise.h"
+#include "atrous/kernels/reduce/reduce.h"
 
 namespace atrous::models {
 namespace {
@@ -14,23 +16,36 @@ void check_classes(const char* op, const Tensor& t) {
                "needs values with the classes as their last axis, not ", t.shape());
 }
 
+/// Calls refuse(pixel, class) for the first energy that is not finite. One number is read of the device.
+template <class F>
+void check_finite(const Tensor& unary, const F& refuse) {
+  Tensor scratch = Tensor::empty({kernels::reduce_workspace_size(unary.numel())}, Dtype::f64, unary.device());
+  Tensor finite = Tensor::empty({1}, Dtype::f64, unary.device());
+  visit_float(unary.dtype(), [&]<class T>() {
+    kernels::all_finite<T>(unary.stream(), unary.span<T>(), scratch.span<double>(), finite.span<double>());
+    if (finite.item() == 1) return;
+    const Tensor host = unary.to(kCpu);
+    const Span<const T> u = host.span<T>();
+    for (std::int64_t i = 0; i < u.size(); ++i)
+      if (!std::isfinite(Accumulator<T>(u[i]))) refuse(i / unary.dim(-1), i % unary.dim(-1));
+  });
+}
+
 }  // namespace
 
 Tensor unary_from_logits(const Tensor& logits) {
   constexpr const char* kOp = "unary_from_logits";
   check_classes(kOp, logits);
-  Tensor unary = log_softmax(Variable(logits.to(kCpu))).value().clone();
+  const Tensor log_probabilities = log_softmax(Variable(logits)).value();
+  Tensor unary = Tensor::empty(logits.shape(), logits.dtype(), logits.device());
   visit_float(logits.dtype(), [&]<class T>() {
-    const std::int64_t classes = logits.dim(-1);
-    const Span<T> u = unary.span<T>();
-    for (std::int64_t i = 0; i < u.size(); ++i) {
-      const Accumulator<T> v = -Accumulator<T>(u[i]);
-      ATROUS_CHECK(ValueError, std::isfinite(v), kOp, "pixel ", i / classes, ", class ", i % classes,
-                   ": the logits of this pixel are not finite");
-      u[i] = T(v);
-    }
+    kernels::scale_forward<T>(unary.stream(), -1.0, log_probabilities.span<T>(), unary.span<T>());
   });
-  return unary.to(logits.device());
+  check_finite(unary, [&](std::int64_t pixel, std::int64_t c) {
+    ATROUS_CHECK(ValueError, false, kOp, "pixel ", pixel, ", class ", c,
+                 ": the logits of this pixel are not finite");
+  });
+  return unary;
 }
 
 Tensor unary_from_probabilities(const Tensor& probabilities, const ProbabilityOptions& options) {
@@ -40,24 +55,22 @@ Tensor unary_from_probabilities(const Tensor& probabilities, const ProbabilityOp
                " is not in 0..1");
   ATROUS_CHECK(ValueError, !options.scale || (*options.scale > 0 && *options.scale <= 1), kOp, "scale ",
                options.scale.value_or(0), " is not in (0, 1]");
-  const Tensor host = probabilities.to(kCpu);
-  Tensor unary = Tensor::empty(host.shape(), host.dtype());
-  const std::int64_t classes = host.dim(-1);
-  visit_float(host.dtype(), [&]<class T>() {
-    const Span<const T> p = host.span<T>();
-    const Span<T> u = unary.span<T>();
-    for (std::int64_t i = 0; i < p.size(); ++i) {
-      double v = double(Accumulator<T>(p[i]));
-      ATROUS_CHECK(ValueError, v >= 0 && v <= 1 + 1e-3, kOp, "pixel ", i / classes, ", class ", i % classes,
-                   ": ", v, " is not a probability");
-      if (options.scale) v = *options.scale * v + (1 - *options.scale) / double(classes);
-      v = std::max(v, options.clip);
-      ATROUS_CHECK(ValueError, v > 0, kOp, "pixel ", i / classes, ", class ", i % classes,
-                   ": probability 0 without clip costs infinitely much");
-      u[i] = T(Accumulator<T>(-std::log(std::min(v, 1.0))));
-    }
+  const std::int64_t classes = probabilities.dim(-1);
+  const double share = options.scale.value_or(1);
+  Tensor unary = Tensor::empty(probabilities.shape(), probabilities.dtype(), probabilities.device());
+  visit_float(probabilities.dtype(), [&]<class T>() {
+    kernels::crf_unary<T>(unary.stream(), share, (1 - share) / double(classes), options.clip,
+                          probabilities.span<T>(), unary.span<T>());
   });
-  return unary.to(probabilities.device());
+  check_finite(unary, [&](std::int64_t pixel, std::int64_t c) {
+    const Tensor given = probabilities.to(kCpu).to(Dtype::f64);
+    const double v = given.span<double>()[pixel * classes + c];
+    ATROUS_CHECK(ValueError, v >= 0 && v <= kernels::kMostProbability, kOp, "pixel ", pixel, ", class ", c,
+                 ": ", v, " is not a probability");
+    ATROUS_CHECK(ValueError, false, kOp, "pixel ", pixel, ", class ", c,
+                 ": probability 0 without clip costs infinitely much");
+  });
+  return unary;
 }
 
 Tensor unary_from_labels(const Tensor& labels, std::int64_t classes, const LabelOptions& options) {

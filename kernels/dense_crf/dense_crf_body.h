@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "atrous/core/dtype.h"
 #include "atrous/kernels/dense_crf/dense_crf.h"
 
 namespace atrous::kernels {
@@ -53,14 +54,16 @@ struct PixelFeaturesBackward {
   Span<const T> features, sigma, dfeatures;
   Span<double> sums;
   Span<T> dimage;
+  /// Writes the gradient by pixel p and returns its part of that by sigma[k], times sigma[k].
+  ATROUS_HD double pixel(std::int64_t p, std::int64_t k) const {
+    const std::int64_t at = p * (2 + d.channels) + k;
+    if (k >= 2 && !dimage.empty()) dimage[p * d.channels + k - 2] = dfeatures[at] / sigma[k];
+    return -double(features[at]) * double(dfeatures[at]);
+  }
   ATROUS_HD void operator()(std::int64_t i) const {
     const std::int64_t count = 2 + d.channels, k = i % count, r = i / count;
     double sum = 0;
-    for (std::int64_t p = r * d.width; p < (r + 1) * d.width; ++p) {
-      const T g = dfeatures[p * count + k];
-      sum -= double(features[p * count + k]) * double(g);
-      if (k >= 2 && !dimage.empty()) dimage[p * d.channels + k - 2] = g / sigma[k];
-    }
+    for (std::int64_t p = r * d.width; p < (r + 1) * d.width; ++p) sum += pixel(p, k);
     sums[i] = sum;
   }
 };
@@ -70,10 +73,11 @@ struct PixelSigmaSum {
   Span<const double> sums;
   Span<const T> sigma;
   Span<T> dsigma;
+  ATROUS_HD void finish(std::int64_t k, double sum) const { dsigma[k] = T(sum / double(sigma[k])); }
   ATROUS_HD void operator()(std::int64_t k) const {
     double sum = 0;
     for (std::int64_t r = 0; r < rows; ++r) sum += sums[r * count + k];
-    dsigma[k] = T(sum / double(sigma[k]));
+    finish(k, sum);
   }
 };
 
@@ -106,6 +110,20 @@ struct CrfNormalizersBackward {
     }
     const double safe = double(n[i]) > 1e-20 ? double(n[i]) : 1e-20;
     dn[i] = T(-(post_power * after + pre_power * before) / safe);
+  }
+};
+
+template <class T>
+struct CrfUnary {
+  double share, uniform, clip;
+  Span<const T> p;
+  Span<T> u;
+  ATROUS_HD void operator()(std::int64_t i) const {
+    const double given = double(Accumulator<T>(p[i]));
+    double v = share * given + uniform;
+    v = v > clip ? v : clip;
+    // What is no probability gets the logarithm of a negative number: NaN. That of 0 is infinite.
+    u[i] = T(Accumulator<T>(-std::log(!(given >= 0 && given <= kMostProbability) ? -1 : v < 1 ? v : 1)));
   }
 };
 

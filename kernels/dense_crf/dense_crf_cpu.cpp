@@ -53,4 +53,10 @@ void crf_normalizers_backward(Stream, const CrfDims& dims, double pre_power, dou
 }
 ATROUS_INSTANTIATE_F32_F64(crf_normalizers_backward);
 
+template <class T>
+void crf_unary(Stream, double share, double uniform, double clip, Span<const T> p, Span<T> u) {
+  for_each(u.size(), CrfUnary<T>{share, uniform, clip, p, u});
+}
+ATROUS_INSTANTIATE(crf_unary);
+
 }  // namespace atrous::kernels::cpu

@@ -19,13 +19,13 @@ struct GaussianDims {
 ///   pre, post  [P], or empty for ones
 ///   values     [P, classes]
 ///   out        [P, classes], overwritten
-ATROUS_CPU_KERNEL(gaussian_filter_forward, const GaussianDims& dims, Span<const T> features,
-                  Span<const T> pre, Span<const T> post, Span<const T> values, Span<T> out);
+ATROUS_KERNEL(gaussian_filter_forward, const GaussianDims& dims, Span<const T> features, Span<const T> pre,
+              Span<const T> post, Span<const T> values, Span<T> out);
 
 /// The gradient of <dout, out> by the features:
 ///   dfeatures[i] = sum over j of k_ij (g_i . v_j + g_j . v_i) (f_j - f_i),   g = post dout, v = pre values
-ATROUS_CPU_KERNEL(gaussian_filter_backward_features, const GaussianDims& dims, Span<const T> features,
-                  Span<const T> pre, Span<const T> post, Span<const T> values, Span<const T> dout,
-                  Span<T> dfeatures);
+ATROUS_KERNEL(gaussian_filter_backward_features, const GaussianDims& dims, Span<const T> features,
+              Span<const T> pre, Span<const T> post, Span<const T> values, Span<const T> dout,
+              Span<T> dfeatures);
 
 }  // namespace atrous::kernels

@@ -23,7 +23,7 @@ std::int64_t separable_gaussian_radius(double sigma, std::int64_t size);
 ///   values, out  [height, width, classes]; out is overwritten and may not be values
 ///   pre, post    [height, width], or empty for ones
 ///   rows         [height, width, classes], scratch
-ATROUS_CPU_KERNEL(separable_gaussian, const SeparableGaussianDims& dims, Span<const T> pre,
-                  Span<const T> post, Span<const T> values, Span<T> rows, Span<T> out);
+ATROUS_KERNEL(separable_gaussian, const SeparableGaussianDims& dims, Span<const T> pre, Span<const T> post,
+              Span<const T> values, Span<T> rows, Span<T> out);
 
 }  // namespace atrous::kernels

@@ -75,19 +75,8 @@ void separable_gaussian(Stream, const SeparableGaussianDims& dims, Span<const T>
     if (std::max(radius_x, radius_y) < kMostTaps)
       return fast_separable(dims, radius_x, radius_y, pre, post, values, rows, out);
   const std::int64_t elements = dims.height * dims.width * dims.classes;
-  for_each_row(elements, 2 * radius_x + 1,
-               GaussianAlongAxis<T>{
-                   dims.width, dims.classes, dims.classes, radius_x, dims.sigma_x, pre, {}, values, rows});
-  for_each_row(elements, 2 * radius_y + 1,
-               GaussianAlongAxis<T>{dims.height,
-                                    dims.width * dims.classes,
-                                    dims.classes,
-                                    radius_y,
-                                    dims.sigma_y,
-                                    {},
-                                    post,
-                                    Span<const T>(rows),
-                                    out});
+  for_each_row(elements, 2 * radius_x + 1, gaussian_along_x<T>(dims, pre, values, rows));
+  for_each_row(elements, 2 * radius_y + 1, gaussian_along_y<T>(dims, post, rows, out));
 }
 ATROUS_INSTANTIATE_F32_F64(separable_gaussian);
 
