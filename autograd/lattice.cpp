@@ -23,7 +23,7 @@ Lattice<T>::Lattice(const char* op, Stream stream, const kernels::LatticeDims& d
                     bool allow_tiles)
     : dims_(dims), keys_(), stream_(stream) {
   const Device device = stream.device;
-  Tensor strips = Tensor::empty({kernels::lattice_bounds_workspace_size(dims)}, Dtype::f64, device);
+  Tensor strips = Tensor::empty({kernels::lattice_bounds_workspace_size(dims, device)}, Dtype::f64, device);
   Tensor bounds = Tensor::empty({2 * dims.features}, Dtype::f64, device);
   kernels::lattice_bounds<T>(stream, dims, features, strips.span<double>(), bounds.span<double>());
   bounds = bounds.to(kCpu);
@@ -123,8 +123,8 @@ Tensor Lattice<T>::blurred(std::int64_t classes, const Tensor& pre, bool transpo
     }
   Tensor table = Tensor::empty({(vertices_ + 1) * classes}, dtype_of<T>(), stream_.device);
   Tensor other = Tensor::empty({(vertices_ + 1) * classes}, dtype_of<T>(), stream_.device);
-  kernels::lattice_splat<T>(stream_, dims_, vertices_, classes, span_of<T>(weight_), ints(begin_),
-                            ints(splats_), span_of<T>(pre), values, table.span<T>());
+  kernels::lattice_splat<T>(stream_, dims_, vertices_, classes, span_of<T>(weight_), ints(vertex_),
+                            ints(begin_), ints(splats_), span_of<T>(pre), values, table.span<T>());
   kernels::lattice_blur<T>(stream_, dims_, vertices_, classes, transposed, ints(neighbours_), table.span<T>(),
                            other.span<T>());
   return swapped ? other : table;

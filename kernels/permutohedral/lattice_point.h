@@ -24,13 +24,23 @@ struct LatticePoint {
   double weight[kSize + 2];  // of the corners, by remainder; the last is scratch
 };
 
+/// a * b, rounded before anything is added to it. nvcc would make one instruction of both, with other last
+/// bits than the CPU's: a point on a face would go to other vertices there.
+ATROUS_HD inline double lattice_product(double a, double b) {
+#ifdef __CUDA_ARCH__
+  return __dmul_rn(a, b);
+#else
+  return a * b;
+#endif
+}
+
 template <int D, class T>
 ATROUS_HD inline void lattice_embed(const LatticeKeys& keys, const T* features, LatticePoint<D>& p) {
   const int d = D ? D : keys.features;
   double e[LatticePoint<D>::kSize + 1], sum = 0;
   for (int j = d; j >= 1; --j) {
-    const double t = double(features[j - 1]) * keys.scale[j - 1];
-    e[j] = sum - j * t;
+    const double t = lattice_product(double(features[j - 1]), keys.scale[j - 1]);
+    e[j] = sum - lattice_product(j, t);
     sum += t;
   }
   e[0] = sum;

@@ -60,8 +60,8 @@ double lattice_mass(std::int64_t features);
 
 /// Elements of the hash table: a power of two, at least twice the splats.
 std::int64_t lattice_slots(const LatticeDims& dims);
-/// Doubles for partial bounds, and 32-bit integers for partial counts on a device.
-std::int64_t lattice_bounds_workspace_size(const LatticeDims& dims);
+/// Doubles for partial bounds; 32-bit integers for what a device counts and sorts.
+std::int64_t lattice_bounds_workspace_size(const LatticeDims& dims, Device device = kCpu);
 std::int64_t lattice_number_workspace_size(const LatticeDims& dims, Device device = kCpu);
 std::int64_t lattice_link_workspace_size(const LatticeDims& dims, std::int64_t vertices,
                                          Device device = kCpu);
@@ -69,8 +69,8 @@ std::int64_t lattice_link_workspace_size(const LatticeDims& dims, std::int64_t v
 /// The least and the greatest of every feature; NaN for one that is not finite everywhere.
 ///   features  [P, d]
 ///   bounds    [2, d]
-ATROUS_CPU_KERNEL(lattice_bounds, const LatticeDims& dims, Span<const T> features, Span<double> workspace,
-                  Span<double> bounds);
+ATROUS_KERNEL(lattice_bounds, const LatticeDims& dims, Span<const T> features, Span<double> workspace,
+              Span<double> bounds);
 
 /// Places every point and numbers the vertices.
 ///   weight  [S], of each splat
@@ -79,49 +79,48 @@ ATROUS_CPU_KERNEL(lattice_bounds, const LatticeDims& dims, Span<const T> feature
 ///   slots   [lattice_slots], a hash table of splats: the first of each vertex
 ///   first   [S], of which [M] are written: the first splat of each vertex
 ///   count   one element: M
-ATROUS_CPU_KERNEL(lattice_number, const LatticeDims& dims, const LatticeKeys& keys, Span<const T> features,
-                  Span<T> weight, Span<std::int32_t> vertex, Span<std::uint64_t> words,
-                  Span<std::int32_t> slots, Span<std::int32_t> first, Span<std::int32_t> workspace,
-                  Span<std::int32_t> count);
+ATROUS_KERNEL(lattice_number, const LatticeDims& dims, const LatticeKeys& keys, Span<const T> features,
+              Span<T> weight, Span<std::int32_t> vertex, Span<std::uint64_t> words, Span<std::int32_t> slots,
+              Span<std::int32_t> first, Span<std::int32_t> workspace, Span<std::int32_t> count);
 
 /// Lists each vertex's splats and finds its neighbours.
 ///   begin       [M + 1]: the splats of vertex u are splats[begin[u]] .. splats[begin[u+1] - 1], ascending
 ///   splats      [S]
 ///   neighbours  [d + 1, 2, M]: along each axis the next vertex, and the one before; M where there is none
-ATROUS_CPU_KERNEL(lattice_link, const LatticeDims& dims, const LatticeKeys& keys, std::int64_t vertices,
-                  Span<const T> weight, Span<const std::int32_t> vertex, Span<const std::uint64_t> words,
-                  Span<const std::int32_t> slots, Span<const std::int32_t> first,
-                  Span<std::int32_t> workspace, Span<std::int32_t> begin, Span<std::int32_t> splats,
-                  Span<std::int32_t> neighbours);
+ATROUS_KERNEL(lattice_link, const LatticeDims& dims, const LatticeKeys& keys, std::int64_t vertices,
+              Span<const T> weight, Span<const std::int32_t> vertex, Span<const std::uint64_t> words,
+              Span<const std::int32_t> slots, Span<const std::int32_t> first, Span<std::int32_t> workspace,
+              Span<std::int32_t> begin, Span<std::int32_t> splats, Span<std::int32_t> neighbours);
 
 /// table[u] = sum over the splats s of u, of point i, of weight[s] pre[i] values[i]
+///   vertex  [S], not read on the CPU
 ///   values  [P, classes]
 ///   pre     [P], or empty for ones
 ///   table   [M + 1, classes], overwritten
-ATROUS_CPU_KERNEL(lattice_splat, const LatticeDims& dims, std::int64_t vertices, std::int64_t classes,
-                  Span<const T> weight, Span<const std::int32_t> begin, Span<const std::int32_t> splats,
-                  Span<const T> pre, Span<const T> values, Span<T> table);
+ATROUS_KERNEL(lattice_splat, const LatticeDims& dims, std::int64_t vertices, std::int64_t classes,
+              Span<const T> weight, Span<const std::int32_t> vertex, Span<const std::int32_t> begin,
+              Span<const std::int32_t> splats, Span<const T> pre, Span<const T> values, Span<T> table);
 
 /// For each axis in turn (in reverse if `reversed`: the transposed filter): every vertex adds half of its two
 /// neighbours. The tables take turns; the result is in `table` if d + 1 is even, in `other` if it is odd.
-ATROUS_CPU_KERNEL(lattice_blur, const LatticeDims& dims, std::int64_t vertices, std::int64_t classes,
-                  bool reversed, Span<const std::int32_t> neighbours, Span<T> table, Span<T> other);
+ATROUS_KERNEL(lattice_blur, const LatticeDims& dims, std::int64_t vertices, std::int64_t classes,
+              bool reversed, Span<const std::int32_t> neighbours, Span<T> table, Span<T> other);
 
 /// out[i] = scale post[i] sum over corners r of weight[i,r] table[vertex[i,r]]
 ///   post  [P], or empty for ones
 ///   out   [P, classes], overwritten
-ATROUS_CPU_KERNEL(lattice_slice, const LatticeDims& dims, std::int64_t classes, double scale,
-                  Span<const T> weight, Span<const std::int32_t> vertex, Span<const T> post,
-                  Span<const T> table, Span<T> out);
+ATROUS_KERNEL(lattice_slice, const LatticeDims& dims, std::int64_t classes, double scale,
+              Span<const T> weight, Span<const std::int32_t> vertex, Span<const T> post, Span<const T> table,
+              Span<T> out);
 
 /// The gradient of <dout, filter(values)> by the features, that of the lattice itself (which is a piecewise
 /// smooth function of them): both sides move, so both tables are needed.
 ///   forward   the table of the values after the blur
 ///   backward  the table of post dout after the reversed blur
 ///   dfeatures [P, d], overwritten
-ATROUS_CPU_KERNEL(lattice_backward_features, const LatticeDims& dims, const LatticeKeys& keys,
-                  std::int64_t classes, double scale, Span<const T> features, Span<const std::int32_t> vertex,
-                  Span<const T> pre, Span<const T> post, Span<const T> values, Span<const T> dout,
-                  Span<const T> forward, Span<const T> backward, Span<T> dfeatures);
+ATROUS_KERNEL(lattice_backward_features, const LatticeDims& dims, const LatticeKeys& keys,
+              std::int64_t classes, double scale, Span<const T> features, Span<const std::int32_t> vertex,
+              Span<const T> pre, Span<const T> post, Span<const T> values, Span<const T> dout,
+              Span<const T> forward, Span<const T> backward, Span<T> dfeatures);
 
 }  // namespace atrous::kernels

@@ -7,6 +7,25 @@
 
 namespace atrous::kernels {
 
+/// Calls f.operator()<D>(): the features at compile time for the usual numbers of them.
+template <class F>
+void with_features(std::int64_t features, const F& f) {
+  switch (features) {
+    case 2:
+      return f.template operator()<2>();
+    case 3:
+      return f.template operator()<3>();
+    case 5:
+      return f.template operator()<5>();
+    default:
+      return f.template operator()<0>();
+  }
+}
+
+// NaN is less and greater than everything.
+ATROUS_HD inline double lattice_lower(double a, double b) { return b < a || b != b ? b : a; }
+ATROUS_HD inline double lattice_upper(double a, double b) { return b > a || b != b ? b : a; }
+
 /// The bounds of a strip of points: the points are cut into `strips` runs.
 template <class T>
 struct LatticeStripBounds {
@@ -39,9 +58,8 @@ struct LatticeBounds {
   ATROUS_HD void operator()(std::int64_t f) const {
     double low = strip_bounds[f], high = strip_bounds[d.features + f];
     for (std::int64_t s = 1; s < strips; ++s) {
-      const double l = strip_bounds[2 * s * d.features + f], h = strip_bounds[(2 * s + 1) * d.features + f];
-      low = l < low || l != l ? l : low;  // NaN stays: it is less than nothing
-      high = h > high || h != h ? h : high;
+      low = lattice_lower(low, strip_bounds[2 * s * d.features + f]);
+      high = lattice_upper(high, strip_bounds[(2 * s + 1) * d.features + f]);
     }
     bounds[f] = low;
     bounds[d.features + f] = high;
@@ -116,18 +134,20 @@ struct LatticeSplat {
   Span<const std::int32_t> begin, splats;
   Span<const T> pre, values;
   Span<T> table;
-  ATROUS_HD void operator()(std::int64_t i) const {
-    const std::int64_t u = i / classes, c = i % classes;
+  /// What entry k of the lists gives to class c.
+  ATROUS_HD T entry(std::int64_t k, std::int64_t c) const {
+    const std::int32_t s = splats[k];
+    const std::int64_t p = s / std::int32_t(d.corners());
+    const T b = pre.empty() ? weight[s] : weight[s] * pre[p];
+    return b * values[p * classes + c];
+  }
+  ATROUS_HD void element(std::int64_t u, std::int64_t c) const {
     T sum = 0;
     if (u < begin.size() - 1)
-      for (std::int32_t k = begin[u]; k < begin[u + 1]; ++k) {
-        const std::int32_t s = splats[k];
-        const std::int64_t p = s / d.corners();
-        const T b = pre.empty() ? weight[s] : weight[s] * pre[p];
-        sum += b * values[p * classes + c];
-      }
-    table[i] = sum;
+      for (std::int32_t k = begin[u]; k < begin[u + 1]; ++k) sum += entry(k, c);
+    table[u * classes + c] = sum;
   }
+  ATROUS_HD void operator()(std::int64_t i) const { element(i / classes, i % classes); }
 };
 
 template <class T>
@@ -136,14 +156,15 @@ struct LatticeBlur {
   Span<const std::int32_t> neighbours;  // [2, M] of the axis
   Span<const T> from;
   Span<T> to;
-  ATROUS_HD void operator()(std::int64_t i) const {
-    const std::int64_t u = i / classes, c = i % classes;
+  ATROUS_HD void element(std::int64_t u, std::int64_t c) const {
+    const std::int64_t i = u * classes + c;
     if (u == vertices)
       to[i] = 0;
     else
       to[i] = from[i] +
               T(0.5) * (from[neighbours[u] * classes + c] + from[neighbours[vertices + u] * classes + c]);
   }
+  ATROUS_HD void operator()(std::int64_t i) const { element(i / classes, i % classes); }
 };
 
 template <class T>
@@ -155,13 +176,13 @@ struct LatticeSlice {
   Span<const std::int32_t> vertex;
   Span<const T> post, table;
   Span<T> out;
-  ATROUS_HD void operator()(std::int64_t i) const {
-    const std::int64_t p = i / classes, c = i % classes;
+  ATROUS_HD void element(std::int64_t p, std::int64_t c) const {
     T sum = 0;
     for (std::int64_t s = p * d.corners(); s < (p + 1) * d.corners(); ++s)
       sum += weight[s] * table[vertex[s] * classes + c];
-    out[i] = scale * sum * (post.empty() ? T(1) : post[p]);
+    out[p * classes + c] = scale * sum * (post.empty() ? T(1) : post[p]);
   }
+  ATROUS_HD void operator()(std::int64_t i) const { element(i / classes, i % classes); }
 };
 
 /// The gradient of point i's features from those of its weights. `corner(r)` is the gradient by the weight of

@@ -3,6 +3,7 @@
 #include <numbers>
 
 #include "atrous/kernels/for_each.h"
+#include "atrous/kernels/permutohedral/lattice_device.h"
 #include "atrous/kernels/permutohedral/permutohedral.h"
 #include "atrous/kernels/permutohedral/permutohedral_body.h"
 
@@ -12,21 +13,6 @@ namespace {
 constexpr std::int64_t kStrips = 64;
 
 std::int64_t strips_of(const LatticeDims& d) { return std::clamp<std::int64_t>(d.points / 1024, 1, kStrips); }
-
-// Calls f.operator()<D>(): the features at compile time for the usual numbers of them.
-template <class F>
-void with_features(std::int64_t features, const F& f) {
-  switch (features) {
-    case 2:
-      return f.template operator()<2>();
-    case 3:
-      return f.template operator()<3>();
-    case 5:
-      return f.template operator()<5>();
-    default:
-      return f.template operator()<0>();
-  }
-}
 
 }  // namespace
 
@@ -101,11 +87,15 @@ std::int64_t lattice_slots(const LatticeDims& dims) {
   while (slots < 2 * dims.splats()) slots *= 2;
   return slots;
 }
-std::int64_t lattice_bounds_workspace_size(const LatticeDims& dims) {
-  return strips_of(dims) * 2 * dims.features;
+std::int64_t lattice_bounds_workspace_size(const LatticeDims& dims, Device device) {
+  return (device.is_cpu() ? strips_of(dims) : device_bound_strips(dims)) * 2 * dims.features;
 }
-std::int64_t lattice_number_workspace_size(const LatticeDims&, Device) { return 0; }
-std::int64_t lattice_link_workspace_size(const LatticeDims&, std::int64_t, Device) { return 0; }
+std::int64_t lattice_number_workspace_size(const LatticeDims& dims, Device device) {
+  return device.is_cpu() ? 0 : LatticeNumberParts(dims).size();
+}
+std::int64_t lattice_link_workspace_size(const LatticeDims& dims, std::int64_t, Device device) {
+  return device.is_cpu() ? 0 : LatticeSortParts(dims).size();
+}
 
 namespace cpu {
 
@@ -168,8 +158,8 @@ ATROUS_INSTANTIATE_F32_F64(lattice_link);
 
 template <class T>
 void lattice_splat(Stream, const LatticeDims& dims, std::int64_t vertices, std::int64_t classes,
-                   Span<const T> weight, Span<const std::int32_t> begin, Span<const std::int32_t> splats,
-                   Span<const T> pre, Span<const T> values, Span<T> table) {
+                   Span<const T> weight, Span<const std::int32_t>, Span<const std::int32_t> begin,
+                   Span<const std::int32_t> splats, Span<const T> pre, Span<const T> values, Span<T> table) {
   for_each_row((vertices + 1) * classes, 64,
                LatticeSplat<T>{dims, classes, weight, begin, splats, pre, values, table});
 }
