@@ -1,33 +1,35 @@
 #include <benchmark/benchmark.h>
-#include <vector>
 
 #include <algorithm>
 #include <cstring>
 #include <iostream>
+#include <string>
 #include <string_view>
+#include <vector>
 
 #include "atrous/core/device.h"
 #include "bench/support/benches.h"
 
 // atrous_bench: times the layers and networks of DeepLab. Google Benchmark's own flags;
 // --benchmark_filter=REGEX picks rows, --benchmark_list_tests shows them, --device=cpu|cuda leaves out those
-// of the other (without it: all that this machine can run). Every layer is checked before it is timed.
+// of the other (without it: all that this machine can run). Every layer is checked before it is timed;
+// --check=off spares that where a run before has done so (compare.py, from its second turn on).
 
 namespace {
 
-constexpr const char* kDevice = "--device=";
-
-// Takes --device out of the arguments; false if it makes no sense.
-bool read_device(int& argc, char** argv, atrous::bench::Devices& devices) {
-  for (int i = 1; i < argc; ++i) {
-    if (std::strncmp(argv[i], kDevice, std::strlen(kDevice)) != 0) continue;
-    const std::string_view value = argv[i] + std::strlen(kDevice);
-    devices = {.cpu = value == "cpu", .cuda = value == "cuda"};
+// Takes `flag` and its value out of the arguments; empty where it is not among them.
+std::string take_flag(int& argc, char** argv, const std::string& flag) {
+  std::string value;
+  for (int i = 1; i < argc;) {
+    if (std::strncmp(argv[i], flag.c_str(), flag.size()) != 0) {
+      ++i;
+      continue;
+    }
+    value = argv[i] + flag.size();
     std::copy(argv + i + 1, argv + argc, argv + i);
     --argc;
-    return devices.cpu || devices.cuda;
   }
-  return true;
+  return value;
 }
 
 // The file of --benchmark_out is whole to the last row that was timed, also if the program is stopped there.
@@ -51,10 +53,17 @@ bool writes_json(int argc, char** argv) {
 
 int main(int argc, char** argv) {
   atrous::bench::Devices devices{.cpu = true, .cuda = atrous::cuda_device_count() > 0};
-  if (!read_device(argc, argv, devices)) {
+  const std::string device = take_flag(argc, argv, "--device="), check = take_flag(argc, argv, "--check=");
+  if (!device.empty()) devices = {.cpu = device == "cpu", .cuda = device == "cuda"};
+  if (!devices.cpu && !devices.cuda) {
     std::cerr << "atrous_bench: --device is cpu or cuda\n";
     return 2;
   }
+  if (!check.empty() && check != "on" && check != "off") {
+    std::cerr << "atrous_bench: --check is on or off\n";
+    return 2;
+  }
+  atrous::bench::checks_results() = check != "off";
   atrous::bench::processors();  // before any row changes it
   atrous::bench::register_layers(devices);
   atrous::bench::register_models(devices);

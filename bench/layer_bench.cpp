@@ -1,12 +1,17 @@
 #include <algorithm>
+#include <chrono>
+#include <vector>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/core/parallel.h"
+#include "atrous/kernels/conv2d/conv2d.h"
+#include "bench/support/benches.h"
 #include "bench/support/layer_rows.h"
 #include "bench/support/yardstick.h"
 
 // A row for each layer of shapes.h, batch, number of threads and direction on the CPU, and its yardsticks:
 //   conv3x3/h33w33c2048k256r6b1t2/forward/cpu/f32
+//   conv3x3/h33w33c2048k256r6b1t2/forward_packed/cpu/f32   with weights packed before
 //   yardstick/gemm/conv3x3/h33w33c2048k256r6b1t2      a product with the same multiply-adds, by Eigen
 //   yardstick/copy/dw3x3/h65w65c728r1b1t2             a copy of as many bytes as the layer must move
 // CUDA: layer_bench_cuda.cpp.
@@ -20,9 +25,26 @@ std::string row(const Layer& layer, std::int64_t batch, int team) {
 
 const Operation& ready_on_cpu(const Layer& layer, std::int64_t batch) {
   Ready& r = ready(layer, batch);
-  if (!r.checked) check_operation(r.name, r.operation);
+  if (!r.checked && checks_results()) check_operation(r.name, r.operation);
   r.checked = true;
   return r.operation;
+}
+
+// Times every call by itself, after one that takes fresh memory: "median" is of seconds, and does not mind
+// what else the machine does now and then.
+template <class Step>
+void time_calls(benchmark::State& state, const Step& step) {
+  using Clock = std::chrono::steady_clock;
+  step();
+  std::vector<double> seconds;
+  for (auto _ : state) {
+    const Clock::time_point start = Clock::now();
+    step();
+    seconds.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  const auto middle = seconds.begin() + std::ptrdiff_t(seconds.size() / 2);
+  std::nth_element(seconds.begin(), middle, seconds.end());
+  state.counters["median"] = *middle;
 }
 
 void run_layer(benchmark::State& state, const Layer& layer, std::int64_t batch, int team,
@@ -37,22 +59,44 @@ void run_layer(benchmark::State& state, const Layer& layer, std::int64_t batch, 
   };
   if (direction == Direction::forward) {
     const NoGrad no_grad;
-    for (auto _ : state) benchmark::DoNotOptimize(op.call(inputs).value().data());
+    time_calls(state, [&] { benchmark::DoNotOptimize(op.call(inputs).value().data()); });
   } else if (direction == Direction::forward_backward) {
     const Tensor seed = Tensor::full(op.call(inputs).shape(), 1.0);
-    for (auto _ : state) {
+    time_calls(state, [&] {
       op.call(inputs).backward(seed);
       clear();
-    }
+    });
   } else {
     const Variable y = op.call(inputs);
     const Tensor seed = Tensor::full(y.shape(), 1.0);
-    for (auto _ : state) {
+    time_calls(state, [&] {
       y.backward(seed, /*retain_graph=*/true);
       clear();
-    }
+    });
   }
   report(state, layer, op.flops * work(direction, op), op.bytes * work(direction, op));
+}
+
+// The forward pass of a convolution whose weights were packed before, as a prepared network runs it.
+void run_packed(benchmark::State& state, const Layer& layer, std::int64_t batch, int team) {
+  set_threads(team);
+  const Operation& op = ready_on_cpu(layer, batch);
+  kernels::Conv2dDims dims;
+  dims.batch = batch, dims.in_h = layer.h, dims.in_w = layer.w, dims.in_channels = layer.channels;
+  dims.out_channels = layer.filters, dims.window_h = dims.window_w = layer.taps;
+  dims.stride = layer.stride, dims.rate = layer.rate, dims.padding = layer.rate * (layer.taps - 1) / 2;
+  dims = kernels::with_output_size(dims);
+  Tensor packed = Tensor::empty({kernels::conv2d_packed_weight_size<float>(dims)});
+  Tensor workspace = Tensor::empty({kernels::conv2d_forward_packed_workspace_size<float>(dims)});
+  Tensor y = Tensor::empty({batch, dims.out_h, dims.out_w, layer.filters});
+  kernels::conv2d_pack_weight<float>({}, dims, op.inputs[1].value().span<float>(), packed.span<float>());
+  time_calls(state, [&] {
+    kernels::conv2d_forward_packed<float>({}, dims, op.inputs[0].value().span<float>(),
+                                          std::as_const(packed).span<float>(), {}, workspace.span<float>(),
+                                          y.span<float>());
+    benchmark::DoNotOptimize(y.data());
+  });
+  report(state, layer, op.flops, op.bytes);
 }
 
 void run_gemm(benchmark::State& state, const Layer& layer, std::int64_t batch, int team) {
@@ -111,6 +155,9 @@ void register_layers_cpu() {
         else
           add_row("yardstick/copy/" + name,
                   [&layer, batch, team](benchmark::State& s) { run_copy(s, layer, batch, team); });
+        if (layer.kind == Kind::conv)
+          add_row(name + "/forward_packed/cpu/f32",
+                  [&layer, batch, team](benchmark::State& s) { run_packed(s, layer, batch, team); });
         for (const Direction d : directions(layer.kind))
           add_row(name + "/" + name_of(d) + "/cpu/f32",
                   [&layer, batch, team, d](benchmark::State& s) { run_layer(s, layer, batch, team, d); });

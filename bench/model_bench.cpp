@@ -13,7 +13,7 @@
 // Whole networks: model/<name>h513w513k21b1t2 is one forward pass to full-size logits in evaluation mode,
 // without a record; train/<name>h257w257k21b4t2 one step: forward, upsampling, cross entropy, backward, SGD.
 // On CUDA, without a number of threads: model/<name>h513w513k21b1/cuda/f32, timed by the host's clock from
-// start to the device's end, as a user waits for it. Peers: bench/peer_torch.py.
+// start to the device's end, as a user waits for it. Peers: bench/compare.py.
 
 namespace atrous::bench {
 namespace {
@@ -38,7 +38,7 @@ Tensor random_image(const Network& n) {
 std::unique_ptr<models::Model> make(const Network& n, const Place& place) {
   set_threads(place.team);
   check_usable(place.device);
-  auto model = models::make(n.model, {.classes = n.classes});
+  auto model = models::make(n.model, {.classes = n.classes, .auxiliary = false});
   model->to(place.device);
   return model;
 }
@@ -116,6 +116,10 @@ void add_cuda(const std::string& kind, const Network& n, Body body) {
 
 constexpr const char* kModels[] = {"deeplab_v3plus_mobilenet_v2", "deeplab_v3_mobilenet_v2",
                                    "deeplab_v3plus_resnet50", "deeplab_v3_resnet50"};
+// Those that bench/compare.py has peers for, beside the first.
+constexpr const char* kModelsOfPeers[] = {"deeplab_v3plus_xception_65", "deeplab_v3_resnet50:torchvision",
+                                          "deeplab_v3_resnet101:torchvision",
+                                          "deeplab_v3_mobilenet_v3_large:torchvision"};
 
 }  // namespace
 
@@ -125,7 +129,9 @@ void register_models(const Devices& devices) {
       add_cpu("model", {model, 513, 21, 1}, forward);
       add_cpu("train", {model, 257, 21, 4}, train);
     }
+    for (const char* model : kModelsOfPeers) add_cpu("model", {model, 513, 21, 1}, forward);
     add_cpu("train", {"deeplab_v3plus_mobilenet_v2", 241, 11, 4}, train);
+    add_cpu("train", {"deeplab_v3_resnet50:torchvision", 257, 21, 2}, train);
   }
   if (devices.cuda)
     for (const char* model : kModels) {

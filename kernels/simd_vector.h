@@ -8,7 +8,7 @@
 #error "simd_vector.h belongs into files that atrous_simd_sources() compiles"
 #endif
 
-#if defined(__AVX__)
+#if defined(__x86_64__)
 #include <immintrin.h>
 #endif
 
@@ -29,6 +29,21 @@ ATROUS_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) 
 ATROUS_INLINE Vec broadcast(float x) { return x - Vec{}; }
 ATROUS_INLINE Vec max(Vec a, Vec b) { return a < b ? b : a; }
 ATROUS_INLINE Vec min(Vec a, Vec b) { return b < a ? b : a; }
+
+/// Leaves the cache alone, so that the line is not read first: for results that are larger than the cache. `p`
+/// is aligned to the vector, and whole lines of 64 bytes are written one behind the other (halves of lines
+/// take 2.6 times as long as plain stores). streaming_fence.h afterwards.
+ATROUS_INLINE void store_past_cache(float* p, Vec v) {
+#if defined(__AVX512F__)
+  _mm512_stream_ps(p, __m512(v));
+#elif defined(__AVX2__)
+  _mm256_stream_ps(p, __m256(v));
+#elif defined(__x86_64__)
+  _mm_stream_ps(p, __m128(v));
+#else
+  store(p, v);
+#endif
+}
 
 /// The first n lanes, n <= kLanes; the others are zero, and what lies there is not touched.
 #if defined(__AVX512F__)

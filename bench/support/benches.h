@@ -17,6 +17,12 @@ inline int processors() {
   return all;
 }
 
+/// Whether a layer on the CPU is checked against its formula before it is timed.
+inline bool& checks_results() {
+  static bool checks = true;
+  return checks;
+}
+
 void register_layers(const Devices& devices);
 void register_models(const Devices& devices);
 

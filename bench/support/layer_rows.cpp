@@ -37,6 +37,8 @@ std::vector<Direction> directions(Kind kind) {
     case Kind::cross_entropy:
     case Kind::upsample_loss:
       return {Direction::forward, Direction::forward_backward};
+    case Kind::upsample_argmax:
+      return {Direction::forward};
   }
   return {};
 }

@@ -323,6 +323,28 @@ Operation upsample_loss(const Layer& l, I batch) {
   return op;
 }
 
+Operation upsample_labels(const Layer& l, I batch) {
+  const I side = l.stride;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  op.call = [=](const auto& in) {
+    return Variable(upsample_argmax(in[0].value(), {.out_h = side, .out_w = side, .align_corners = true}));
+  };
+  op.flops = 7 * double(batch * side * side * l.channels);
+  op.bytes = double(batch * side * side);
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+  op.reference = [=](I i) {
+    const auto logit = [&](I c) {
+      return interpolate(x, side, {i / (side * side), i / side % side, i % side, c});
+    };
+    I best = 0;
+    for (I c = 1; c < l.channels; ++c)
+      if (logit(c) > logit(best)) best = c;
+    return double(best);
+  };
+  return op;
+}
+
 double largest(const Tensor& t) {
   double m = 0;
   for (const float v : t.span<float>()) m = std::max(m, double(std::abs(v)));
@@ -364,11 +386,15 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
         return cross_entropy(layer, batch);
       case Kind::upsample_loss:
         return upsample_loss(layer, batch);
+      case Kind::upsample_argmax:
+        return upsample_labels(layer, batch);
     }
     fail<ValueError>("bench", "unknown kind of layer");
   }();
   op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::batch_norm_add &&
-              layer.kind != Kind::cross_entropy && layer.kind != Kind::upsample_loss;
+              layer.kind != Kind::cross_entropy && layer.kind != Kind::upsample_loss &&
+              layer.kind != Kind::upsample_argmax;
+  op.differentiable = layer.kind != Kind::upsample_argmax;
   for (const Variable& v : op.inputs) op.bytes += bytes_of(v);
   return op;
 }
@@ -377,7 +403,7 @@ void check_operation(const std::string& name, const Operation& op) {
   Tensor y;
   {
     const NoGrad no_grad;
-    y = op.call(op.inputs).value();
+    y = op.call(op.inputs).value().to(Dtype::f32);  // labels are of 8 bits
   }
   const Span<const float> got = std::as_const(y).span<float>();
   const double scale = std::max(largest(y), 1e-6);
@@ -388,6 +414,7 @@ void check_operation(const std::string& name, const Operation& op) {
     ATROUS_CHECK(Error, std::abs(got[i] - want) <= 2e-5 * scale, name, "element ", i, " of the result is ",
                  got[i], ", the formula says ", want);
   }
+  if (!op.differentiable) return;
   if (op.linear) {
     for (std::size_t k = 0; k < (op.sums_up ? 1 : op.inputs.size()); ++k) {
       const CheckResult result = adjoint_check(op.call, op.inputs, int(k));

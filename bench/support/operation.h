@@ -23,6 +23,7 @@ struct Operation {
   double bytes =
       0;  // the least traffic of the forward pass in f32: every input read once, the output written once
 
+  bool differentiable = true;
   bool linear = true;    // in each input by itself, the others fixed
   bool sums_up = false;  // in x alone: each weight adds to what the others make
 

@@ -19,7 +19,8 @@ enum class Kind {
   batch_norm,
   batch_norm_add,
   cross_entropy,
-  upsample_loss
+  upsample_loss,
+  upsample_argmax
 };
 
 struct Layer {
@@ -29,7 +30,7 @@ struct Layer {
   std::int64_t channels;      // of the input; classes for cross entropy
   std::int64_t filters;       // output channels
   std::int64_t taps;          // side of the window
-  std::int64_t stride, rate;  // for bilinear and the upsampled loss, `stride` is the side of the output
+  std::int64_t stride, rate;  // for bilinear and the fused heads, `stride` is the side of the output
   const char* place;
 };
 
@@ -60,6 +61,17 @@ inline const std::vector<Layer>& layers() {
       {"conv1x1/h65w65c728k728", Kind::conv, 65, 65, 728, 728, 1, 1, 1, "Xception middle flow"},
       {"conv1x1/h129w129c256k256", Kind::conv, 129, 129, 256, 256, 1, 1, 1,
        "separable decoder, pointwise half"},
+      {"conv1x1/h129w129c24k144", Kind::conv, 129, 129, 24, 144, 1, 1, 1, "MobileNetV2, expansion"},
+      {"conv1x1/h257w257c32k16", Kind::conv, 257, 257, 32, 16, 1, 1, 1, "MobileNetV2, first projection"},
+      {"conv1x1/h129w129c144k24", Kind::conv, 129, 129, 144, 24, 1, 1, 1, "MobileNetV2, projection"},
+      {"conv1x1/h33w33c960k160", Kind::conv, 33, 33, 960, 160, 1, 1, 1, "MobileNetV2, projection"},
+      {"conv1x1/h129w129c256k21", Kind::conv, 129, 129, 256, 21, 1, 1, 1, "logits of v3+"},
+      {"conv3x3/h129w129c16k16r1", Kind::conv, 129, 129, 16, 16, 3, 1, 1, "narrow 3x3"},
+      {"conv3x3/h129w129c32k32r1", Kind::conv, 129, 129, 32, 32, 3, 1, 1, "narrow 3x3"},
+      {"conv3x3/h129w129c64k64r1", Kind::conv, 129, 129, 64, 64, 3, 1, 1, "ResNet block 1"},
+      {"conv3x3/h129w129c128k128r1s2", Kind::conv, 129, 129, 128, 128, 3, 2, 1, "ResNet block 2, first unit"},
+      {"conv3x3/h513w513c3k32r1s2", Kind::conv, 513, 513, 3, 32, 3, 2, 1, "stem of MobileNetV2 and Xception"},
+      {"conv7x7/h513w513c3k64r1s2", Kind::conv, 513, 513, 3, 64, 7, 2, 1, "stem of ResNet"},
       {"dw3x3/h129w129c256r1", Kind::depthwise, 129, 129, 256, 256, 3, 1, 1, "separable decoder"},
       {"dw3x3/h257w257c128r1", Kind::depthwise, 257, 257, 128, 128, 3, 1, 1, "Xception entry flow"},
       {"dw3x3/h33w33c728r1", Kind::depthwise, 33, 33, 728, 728, 3, 1, 1,
@@ -102,6 +114,8 @@ inline const std::vector<Layer>& layers() {
       {"xent/h513w513c21", Kind::cross_entropy, 513, 513, 21, 21, 1, 1, 1, "VOC loss at full size"},
       {"upxent/h129w129c21o513", Kind::upsample_loss, 129, 129, 21, 21, 1, 513, 1,
        "the same loss from coarse logits"},
+      {"upargmax/h129w129c21o513", Kind::upsample_argmax, 129, 129, 21, 21, 1, 513, 1,
+       "labels at full size from coarse logits"},
   };
   return all;
 }

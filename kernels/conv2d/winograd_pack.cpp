@@ -5,6 +5,7 @@
 #include "atrous/kernels/conv2d/winograd.h"
 #include "atrous/kernels/conv2d/winograd_schemes.h"
 #include "atrous/kernels/conv2d/winograd_simd.h"
+#include "atrous/kernels/streaming_fence.h"
 
 namespace atrous::kernels {
 
@@ -23,7 +24,10 @@ std::vector<float> winograd_factors(const WinogradBlocking& b) {
 void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<float> packed) {
   const std::vector<float> factors = winograd_factors(b);
   constexpr std::int64_t kRows = 16;  // of a panel at a time: nine taps of them stay in the L1 cache
+  constexpr std::int64_t kCached = 1 << 22;  // more floats than that would push each other out of the cache
   const Panels panels{b.tile, b.columns};
+  const bool past_cache =
+      packed.size() > kCached && b.columns % 16 == 0 && std::uintptr_t(packed.data()) % 64 == 0;
   const std::int64_t pieces = (b.depth + kRows - 1) / kRows;  // block_depth is a multiple of kRows
   parallel_for(panels.count() * pieces, [&](std::int64_t begin, std::int64_t end) {
     alignas(64) float taps[9 * kRows * 32];
@@ -45,8 +49,9 @@ void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<flo
                   column * depth + (row - block * b.block_depth) * width;
       for (int slot = 0; slot < b.slot_count; ++slot)
         simd::winograd_weight(taps, stride, factors.data() + 9 * slot, stride,
-                              to + slot * depth * panels.packed_columns());
+                              to + slot * depth * panels.packed_columns(), past_cache);
     }
+    if (past_cache) streaming_fence();
   });
 }
 

@@ -188,12 +188,15 @@ void winograd_output(const WinogradOutput& t) { choose<Output>(t); }
 void winograd_output_gradient(const WinogradOutputGradient& t) { choose<OutputGradient>(t); }
 
 void winograd_weight(const float* from, std::int64_t stride, const float* factors, std::int64_t count,
-                     float* to) {
+                     float* to, bool past_cache) {
   for (std::int64_t i = 0; i < count; i += kLanes) {
     Vec sum = load(from + i) * factors[0];
 #pragma GCC unroll 9
     for (int t = 1; t < 9; ++t) sum += load(from + t * stride + i) * factors[t];
-    store(to + i, sum);
+    if (past_cache)
+      store_past_cache(to + i, sum);
+    else
+      store(to + i, sum);
   }
 }
 

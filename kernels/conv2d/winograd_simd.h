@@ -38,9 +38,10 @@ struct WinogradOutputGradient {
 };
 ATROUS_SIMD(winograd_output_gradient, const WinogradOutputGradient& args);
 
-/// to[i] = sum over t < 9 of factors[t] * from[t * stride + i] for i < count, whole vectors.
+/// to[i] = sum over t < 9 of factors[t] * from[t * stride + i] for i < count, whole vectors; past the cache
+/// only if `to` is aligned to 64 bytes.
 ATROUS_SIMD(winograd_weight, const float* from, std::int64_t stride, const float* factors, std::int64_t count,
-            float* to);
+            float* to, bool past_cache);
 
 /// The transpose of winograd_weight: to[t * count + i] = sum over s < slots of factors[9 * s + t] *
 /// from[s * stride + i] for t < 9, i < count.

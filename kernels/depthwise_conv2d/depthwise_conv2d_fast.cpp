@@ -5,6 +5,7 @@
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_plan.h"
 #include "atrous/kernels/depthwise_conv2d/depthwise_conv2d_simd.h"
+#include "atrous/kernels/streaming_fence.h"
 
 namespace atrous::kernels::fast {
 namespace {
@@ -139,7 +140,7 @@ void run_tiles(const Work<SharedAxis>& w, const float* x, float* weight, const D
       for_each_tile(w, w.rows.by_phase(i % runs), x + n * w.in_image(), y + n * w.out_image(), weight,
                     [&](const DepthwiseTile& t) { tile(t, output); });
     }
-    if (output.stream) simd::depthwise_fence(0);
+    if (output.stream) streaming_fence();
   });
 }
 
@@ -152,7 +153,7 @@ void run_taps(const Work<TapAxis>& w, const float* x, float* weight, const Depth
       for_each_piece(w, i % w.rows.out, x + n * w.in_image(), y + n * w.out_image(), weight,
                      [&](const DepthwiseTaps& p) { taps(p, output); });
     }
-    if (output.stream) simd::depthwise_fence(0);
+    if (output.stream) streaming_fence();
   });
 }
 

@@ -2,26 +2,9 @@
 
 #include "atrous/kernels/simd_vector.h"
 
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
-
 namespace atrous::kernels::simd::ATROUS_ISA {
 
 namespace {
-
-// Stores that leave the cache alone, so that the line is not read first. Only for whole aligned vectors.
-ATROUS_INLINE void store_past_cache(float* p, Vec v) {
-#if defined(__AVX512F__)
-  _mm512_stream_ps(p, __m512(v));
-#elif defined(__AVX2__)
-  _mm256_stream_ps(p, __m256(v));
-#elif defined(__x86_64__)
-  _mm_stream_ps(p, __m128(v));
-#else
-  store(p, v);
-#endif
-}
 
 struct Finish {
   const float* bias;
@@ -249,12 +232,6 @@ void depthwise_taps_weight(const DepthwiseTaps& work) {
   std::int64_t j = 0;
   for (; j + 8 <= work.count; j += 8) taps_weight<8>(work, j);
   for (; j < work.count; ++j) taps_weight<1>(work, j);
-}
-
-void depthwise_fence(int) {
-#if defined(__x86_64__)
-  _mm_sfence();
-#endif
 }
 
 }  // namespace atrous::kernels::simd::ATROUS_ISA

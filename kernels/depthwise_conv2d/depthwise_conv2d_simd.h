@@ -72,7 +72,4 @@ ATROUS_SIMD(depthwise_tile_weight, const DepthwiseTile& tile);
 ATROUS_SIMD(depthwise_taps, const DepthwiseTaps& work, const DepthwiseOutput& output);
 ATROUS_SIMD(depthwise_taps_weight, const DepthwiseTaps& work);
 
-/// Waits until streamed results are visible to other threads.
-ATROUS_SIMD(depthwise_fence, int);
-
 }  // namespace atrous::kernels::simd

@@ -1,0 +1,53 @@
+"""onnxruntime's forward passes, of graphs that PyTorch writes: of layers and of whole networks."""
+import io
+import os
+
+import numpy
+import onnxruntime
+import torch
+import torch.nn.functional as F
+
+import networks
+import torch_peer
+
+THREADS = int(os.environ["OMP_NUM_THREADS"])
+
+
+def version():
+    return "onnxruntime " + onnxruntime.__version__
+
+
+class Layer(torch.nn.Module):
+    """A layer with its weights as constants, as in a network that is deployed."""
+
+    def __init__(self, row):
+        super().__init__()
+        self.function, (self.x, *weights) = torch_peer.layer(row, torch.contiguous_format)
+        self.weights = torch.nn.ParameterList(weights)
+
+    def forward(self, x):
+        return self.function(x, *self.weights)
+
+
+class FullSize(torch.nn.Module):
+    def __init__(self, row):
+        super().__init__()
+        self.model, self.x = networks.make(row.network, row.filters), torch.rand(row.batch, 3, row.h, row.w) * 2 - 1
+
+    def forward(self, x):
+        return F.interpolate(self.model(x), x.shape[2:], mode="bilinear", align_corners=True)
+
+
+def prepare(row):
+    if row.family not in ("conv", "dw", "sep", "aspp", "deconv", "bilinear", "upargmax", "model"):
+        return {}
+    module = (FullSize if row.network else Layer)(row).eval()
+    graph = io.BytesIO()
+    with torch.no_grad():
+        torch.onnx.export(module, module.x, graph, opset_version=13, input_names=["x"])
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    options.log_severity_level = 3
+    session = onnxruntime.InferenceSession(graph.getvalue(), options, providers=["CPUExecutionProvider"])
+    x = numpy.ascontiguousarray(module.x.numpy())
+    return {"forward": {"nchw": lambda: session.run(None, {"x": x})}}
