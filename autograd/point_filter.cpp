@@ -6,6 +6,7 @@
 #include "atrous/kernels/dense_crf/dense_crf.h"
 #include "atrous/kernels/elementwise/elementwise.h"
 #include "atrous/kernels/gaussian_filter/gaussian_filter.h"
+#include "atrous/kernels/reduce/reduce.h"
 
 namespace atrous {
 namespace {
@@ -13,6 +14,15 @@ namespace {
 template <class T>
 Span<const T> read(const Tensor& t) {
   return t.defined() ? t.span<T>() : Span<const T>();
+}
+
+// The sum of all elements. One number is read of the device.
+template <class T>
+double sum_of(const Tensor& x) {
+  Tensor scratch = Tensor::empty({kernels::reduce_workspace_size(x.numel())}, Dtype::f64, x.device());
+  Tensor result = Tensor::empty({1}, Dtype::f64, x.device());
+  kernels::sum_forward<T>(x.stream(), x.span<T>(), scratch.span<double>(), result.span<double>());
+  return result.item();
 }
 
 }  // namespace
@@ -80,10 +90,7 @@ void PointFilter<T>::normalize() {
   n_ = Tensor::empty({points_}, dtype_of<T>(), stream_.device);
   raw(1, {}, alpha_, false, ones.span<T>(), n_.span<T>());
   if (normalization_ == Normalization::mean) {
-    double sum = 0;
-    const Tensor host = n_.to(kCpu);
-    for (const T v : host.span<T>()) sum += double(v);
-    factor_ = alpha_ / std::max(sum / double(points_), 1e-20);
+    factor_ = alpha_ / std::max(sum_of<T>(n_) / double(points_), 1e-20);
     return;
   }
   const NormalizerPowers powers = normalizer_powers(normalization_);
@@ -136,10 +143,7 @@ void PointFilter<T>::backward_features(std::int64_t classes, Span<const T> featu
     // factor = alpha / mean(n): dL/dn[i] = -<dout, out> / (P mean(n)), the same for every point.
     Tensor product = Tensor::empty({out.size()}, dtype_of<T>(), stream_.device);
     kernels::mul_forward<T>(stream_, dout, out, product.span<T>());
-    double sum = 0;
-    const Tensor host = product.to(kCpu);
-    for (const T v : host.span<T>()) sum += double(v);
-    dn.fill(-sum * factor_ / (alpha_ * double(points_)));
+    dn.fill(-sum_of<T>(product) * factor_ / (alpha_ * double(points_)));
   } else {
     const NormalizerPowers powers = normalizer_powers(normalization_);
     kernels::crf_normalizers_backward<T>(stream_, {points_, classes}, powers.pre, powers.post, read<T>(n_),

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "atrous/autograd/point_filter.h"
+#include "atrous/autograd/reduce.h"
 #include "atrous/autograd/softmax.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
@@ -81,7 +82,7 @@ struct DenseCrf::State {
   Tensor q;
   std::vector<Term> terms;
   std::int64_t iterations = 0;
-  double last_change = 0;  // of infer_fused
+  double last_change = 0;  // of an image's last iteration, where it was asked for
 
   std::int64_t points() const { return height * width; }
   std::int64_t elements() const { return points() * classes; }
@@ -149,7 +150,7 @@ struct DenseCrf::State {
   }
 
   template <class T>
-  double step_image(std::int64_t n, double relax);
+  std::int64_t infer_plain(std::int64_t n, const InferenceOptions& options, bool from_q);
   template <class T>
   bool fused(std::int64_t n);
   std::int64_t infer_fused(std::int64_t n, const InferenceOptions& options, bool from_q);
@@ -157,32 +158,42 @@ struct DenseCrf::State {
   double energy(double pairwise_factor, bool potts_as_gain);
 };
 
-// One iteration by the separate kernels: any type, method and device.
+// All iterations of one image by the separate kernels: any type, method and device. Returns the number of
+// iterations. The host waits for a device only where it has to know how far the marginals moved.
 template <class T>
-double DenseCrf::State::step_image(std::int64_t n, double relax) {
+std::int64_t DenseCrf::State::infer_plain(std::int64_t n, const InferenceOptions& options, bool from_q) {
   const Stream stream = logits.stream();
   Tensor z = Tensor::empty({elements()}, dtype_of<T>(), logits.device());
   Tensor message = Tensor::empty({elements()}, dtype_of<T>(), logits.device());
-  kernels::scale_forward<T>(stream, 1.0, part<T>(std::as_const(logits), n, elements()), z.span<T>());
+  const Span<const T> read_z = std::as_const(z).span<T>(), read_message = std::as_const(message).span<T>(),
+                      start = part<T>(std::as_const(logits), n, elements());
+  std::vector<Tensor> mu;
+  for (const Term& term : terms) mu.push_back(compatibility_tensor<T>(term.compatibility));
   const Span<T> now = part<T>(q, n, elements());
-  for (Term& term : terms) {
-    const Tensor mu = compatibility_tensor<T>(term.compatibility);
-    term.filters<T>()[std::size_t(n)].apply(classes, false, now, message.span<T>());
-    kernels::crf_add_message<T>(stream, {points(), classes}, kernel_kind(term.compatibility.kind),
-                                mu.span<T>(), std::as_const(message).span<T>(), z.span<T>());
+  const bool tracked = options.tolerance > 0 || from_q;
+  if (!from_q) softmax_of<T>(start, now);
+  for (std::int64_t t = 1; t <= options.iterations; ++t) {
+    kernels::scale_forward<T>(stream, 1.0, start, z.span<T>());
+    for (std::size_t m = 0; m < terms.size(); ++m) {
+      terms[m].filters<T>()[std::size_t(n)].apply(classes, false, now, message.span<T>());
+      kernels::crf_add_message<T>(stream, {points(), classes}, kernel_kind(terms[m].compatibility.kind),
+                                  mu[m].span<T>(), read_message, z.span<T>());
+    }
+    if (!tracked && options.relax == 1) {
+      softmax_of<T>(read_z, now);
+      continue;
+    }
+    softmax_of<T>(read_z, message.span<T>());
+    if (options.relax != 1) kernels::crf_relax<T>(stream, options.relax, now, message.span<T>());
+    if (tracked) {
+      kernels::scale_forward<T>(stream, -1.0, now, z.span<T>());
+      kernels::add_forward<T>(stream, read_z, read_message, z.span<T>());
+      last_change = max_abs(z);
+    }
+    kernels::scale_forward<T>(stream, 1.0, read_message, now);
+    if (options.tolerance > 0 && last_change <= options.tolerance) return t;
   }
-  softmax_of<T>(std::as_const(z).span<T>(), message.span<T>());
-  if (relax != 1) kernels::crf_relax<T>(stream, relax, now, message.span<T>());
-  double change = 0;
-  {
-    kernels::scale_forward<T>(stream, -1.0, now, z.span<T>());
-    kernels::add_forward<T>(stream, std::as_const(z).span<T>(), std::as_const(message).span<T>(),
-                            z.span<T>());
-    const Tensor host = z.to(kCpu);
-    for (const T v : host.span<T>()) change = std::max(change, std::abs(double(v)));
-  }
-  kernels::scale_forward<T>(stream, 1.0, std::as_const(message).span<T>(), now);
-  return change;
+  return options.iterations;
 }
 
 template <class T>
@@ -278,8 +289,6 @@ DenseCrf::DenseCrf(const Tensor& unary) : state_(std::make_unique<State>()) {
       kOp, "unary ", unary.shape(), " must be [N, H, W, C] or, for points, [P, C], and not empty");
   ATROUS_CHECK(DtypeError, unary.dtype() == Dtype::f32 || unary.dtype() == Dtype::f64, kOp,
                "unary is f32 or f64, not ", unary.dtype());
-  ATROUS_CHECK(DeviceError, unary.device().is_cpu(), kOp, "runs on the CPU so far; unary is on ",
-               unary.device());
   s.shape = unary.shape();
   const bool image = unary.rank() == 4;
   s.batch = image ? unary.dim(0) : 1;
@@ -289,12 +298,13 @@ DenseCrf::DenseCrf(const Tensor& unary) : state_(std::make_unique<State>()) {
   s.logits = Tensor::empty(unary.shape(), unary.dtype(), unary.device());
   s.visit([&]<class T>() {
     kernels::scale_forward<T>(unary.stream(), -1.0, unary.span<T>(), s.logits.span<T>());
-    const Tensor host = s.logits.to(kCpu);
-    const Span<const T> z = host.span<T>();
-    for (std::int64_t i = 0; i < z.size(); ++i)
-      ATROUS_CHECK(ValueError, std::isfinite(z[i]), kOp, "the energy of pixel ", i / s.classes, ", class ",
-                   i % s.classes, " is ", double(-z[i]), ", not finite");
   });
+  if (all_finite(s.logits)) return;
+  const Tensor host = s.logits.to(kCpu).to(Dtype::f64);
+  const Span<const double> z = host.span<double>();
+  for (std::int64_t i = 0; i < z.size(); ++i)
+    ATROUS_CHECK(ValueError, std::isfinite(z[i]), kOp, "the energy of pixel ", i / s.classes, ", class ",
+                 i % s.classes, " is ", -z[i], ", not finite");
 }
 DenseCrf::~DenseCrf() = default;
 DenseCrf::DenseCrf(DenseCrf&&) noexcept = default;
@@ -385,17 +395,8 @@ const Tensor& DenseCrf::inference(const InferenceOptions& options) {
   s.iterations = 0;
   s.visit([&]<class T>() {
     for (std::int64_t n = 0; n < s.batch; ++n) {
-      std::int64_t done = 0;
-      if (s.fused<T>(n)) {
-        done = s.infer_fused(n, options, false);
-      } else {
-        s.softmax_of<T>(part<T>(std::as_const(s.logits), n, s.elements()), part<T>(s.q, n, s.elements()));
-        while (done < options.iterations) {
-          ++done;
-          const double change = s.step_image<T>(n, options.relax);
-          if (options.tolerance > 0 && change <= options.tolerance) break;
-        }
-      }
+      const std::int64_t done =
+          s.fused<T>(n) ? s.infer_fused(n, options, false) : s.infer_plain<T>(n, options, false);
       s.iterations = std::max(s.iterations, done);
     }
   });
@@ -411,12 +412,9 @@ double DenseCrf::step(double relax) {
   double change = 0;
   s.visit([&]<class T>() {
     for (std::int64_t n = 0; n < s.batch; ++n) {
-      if (s.fused<T>(n)) {
-        s.infer_fused(n, {.iterations = 1, .relax = relax}, true);
-        change = std::max(change, s.last_change);
-      } else {
-        change = std::max(change, s.step_image<T>(n, relax));
-      }
+      const InferenceOptions once{.iterations = 1, .relax = relax};
+      s.fused<T>(n) ? s.infer_fused(n, once, true) : s.infer_plain<T>(n, once, true);
+      change = std::max(change, s.last_change);
     }
   });
   ++s.iterations;
@@ -436,8 +434,8 @@ template <class T>
 double DenseCrf::State::energy(double factor, bool potts_as_gain) {
   double total = 0;
   Tensor message = Tensor::empty({elements()}, dtype_of<T>(), logits.device());
+  const Tensor of_q = q.to(kCpu), of_logits = logits.to(kCpu);
   for (std::int64_t n = 0; n < batch; ++n) {
-    const Tensor of_q = q.to(kCpu), of_logits = logits.to(kCpu);
     const Span<const T> p = part<T>(of_q, n, elements()), z = part<T>(of_logits, n, elements());
     // One sum for each row of the image, then all of them in order.
     const auto add_rows = [&](auto&& of_pixel) {

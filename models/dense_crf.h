@@ -54,7 +54,10 @@ struct InferenceOptions {
 };
 
 /// A dense CRF over the pixels of images, or over points. The unary is copied; terms build what they need of
-/// their features when they are added, once for all iterations.
+/// their features when they are added, once for all iterations. All of it is on the unary's device, to which
+/// images and features are brought. On CUDA the host waits for a lattice twice while it is built (for the
+/// range of its features and for the number of its vertices), and for iterations only where it has to know
+/// their change: step(), and `tolerance`.
 class DenseCrf {
  public:
   /// unary [N, H, W, C], or [P, C] for points without an image: energies, f32 or f64, C >= 1. Throws

@@ -2,11 +2,11 @@
 
 #include <cmath>
 
+#include "atrous/autograd/reduce.h"
 #include "atrous/autograd/softmax.h"
 #include "atrous/core/error.h"
 #include "atrous/kernels/dense_crf/dense_crf.h"
 #include "atrous/kernels/elementwise/elementwise.h"
-#include "atrous/kernels/reduce/reduce.h"
 
 namespace atrous::models {
 namespace {
@@ -16,19 +16,14 @@ void check_classes(const char* op, const Tensor& t) {
                "needs values with the classes as their last axis, not ", t.shape());
 }
 
-/// Calls refuse(pixel, class) for the first energy that is not finite. One number is read of the device.
+/// Calls refuse(pixel, class) for the first energy that is not finite.
 template <class F>
 void check_finite(const Tensor& unary, const F& refuse) {
-  Tensor scratch = Tensor::empty({kernels::reduce_workspace_size(unary.numel())}, Dtype::f64, unary.device());
-  Tensor finite = Tensor::empty({1}, Dtype::f64, unary.device());
-  visit_float(unary.dtype(), [&]<class T>() {
-    kernels::all_finite<T>(unary.stream(), unary.span<T>(), scratch.span<double>(), finite.span<double>());
-    if (finite.item() == 1) return;
-    const Tensor host = unary.to(kCpu);
-    const Span<const T> u = host.span<T>();
-    for (std::int64_t i = 0; i < u.size(); ++i)
-      if (!std::isfinite(Accumulator<T>(u[i]))) refuse(i / unary.dim(-1), i % unary.dim(-1));
-  });
+  if (all_finite(unary)) return;
+  const Tensor host = unary.to(kCpu).to(Dtype::f64);
+  const Span<const double> u = host.span<double>();
+  for (std::int64_t i = 0; i < u.size(); ++i)
+    if (!std::isfinite(u[i])) refuse(i / unary.dim(-1), i % unary.dim(-1));
 }
 
 }  // namespace

@@ -5,7 +5,8 @@
 
 #include "atrous/core/tensor.h"
 
-// Unary energies of a dense CRF: what each label costs at each pixel, U = -log p. Lower is better.
+// Unary energies of a dense CRF: what each label costs at each pixel, U = -log p. Lower is better. They are on
+// the device of what they are made of.
 
 namespace atrous::models {
 
