@@ -69,17 +69,6 @@ class Kernel<void(Stream, Args...)> {
 #name, cpu::name < T>, ATROUS_CUDA_HALF(name)        \
   }
 
-/// A kernel whose CUDA half does not exist yet: DeviceError on a CUDA stream, in every build.
-#define ATROUS_CPU_KERNEL(name, ...)                     \
-  namespace cpu {                                        \
-  template <class T>                                     \
-  void name(Stream stream, __VA_ARGS__);                 \
-  }                                                      \
-  template <class T>                                     \
-  inline constexpr Kernel<decltype(cpu::name<T>)> name { \
-#name, cpu::name < T>, nullptr                       \
-  }
-
 /// Compiles a kernel for every element type: float, double and bf16.
 #define ATROUS_INSTANTIATE(name)                \
   template decltype(name<float>) name<float>;   \

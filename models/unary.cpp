@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "atrous/autograd/cross_entropy_targets.h"
 #include "atrous/autograd/reduce.h"
 #include "atrous/autograd/softmax.h"
 #include "atrous/core/error.h"
@@ -76,26 +77,15 @@ Tensor unary_from_labels(const Tensor& labels, std::int64_t classes, const Label
                ": with one there is nothing to be unsure between");
   ATROUS_CHECK(ValueError, options.confidence > 0 && options.confidence < 1, kOp, "confidence ",
                options.confidence, " is not in (0, 1)");
-  const auto right = float(-std::log(options.confidence)),
-             wrong = float(-std::log((1 - options.confidence) / double(classes - 1))),
-             unknown = float(std::log(double(classes)));
-  const Tensor host = labels.to(kCpu);
-  Tensor unary = Tensor::full({labels.dim(0), labels.dim(1), labels.dim(2), classes}, double(wrong));
-  const Span<float> u = unary.span<float>();
-  visit_label(labels.dtype(), [&]<class T>() {
-    const Span<const T> l = host.span<T>();
-    for (std::int64_t i = 0; i < l.size(); ++i) {
-      const auto label = std::int64_t(l[i]);
-      if (options.unknown_label && label == *options.unknown_label) {
-        for (std::int64_t c = 0; c < classes; ++c) u[i * classes + c] = unknown;
-        continue;
-      }
-      ATROUS_CHECK(ValueError, label >= 0 && label < classes, kOp, "pixel ", i, " has label ", label,
-                   ", and there are ", classes, " classes");
-      u[i * classes + label] = right;
-    }
-  });
-  return unary.to(labels.device());
+  const kernels::CrfLabelCosts costs{-std::log(options.confidence),
+                                     -std::log((1 - options.confidence) / double(classes - 1)),
+                                     std::log(double(classes))};
+  const Tensor targets = targets_of(kOp, classes, labels, options.unknown_label);
+  Tensor unary =
+      Tensor::empty({labels.dim(0), labels.dim(1), labels.dim(2), classes}, Dtype::f32, labels.device());
+  kernels::crf_unary_of_targets<float>(unary.stream(), {labels.numel(), classes}, costs,
+                                       targets.span<std::int32_t>(), unary.span<float>());
+  return unary;
 }
 
 }  // namespace atrous::models

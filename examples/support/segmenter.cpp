@@ -108,7 +108,8 @@ Tensor Segmenter::unary(const Tensor& seen) {
 Tensor Segmenter::labels(const Tensor& image) {
   const Tensor small = seen(image);
   if (!crf_) return restored(models::segment(*model_, small, options_), image);
-  return restored(argmax_channels(models::dense_crf(unary(small), small, *crf_)).to(Dtype::u8), image);
+  const Tensor q = models::dense_crf(unary(small).to(model_->device()), small, *crf_);
+  return restored(argmax_channels(q).to(kCpu).to(Dtype::u8), image);
 }
 
 models::ConfusionMatrix Segmenter::confusion(const io::Sample& sample) {

@@ -26,6 +26,16 @@ inline constexpr double kMostProbability = 1 + 1e-3;
 /// 0..kMostProbability, infinite where the logarithm is that of 0.
 ATROUS_KERNEL(crf_unary, double share, double uniform, double clip, Span<const T> p, Span<T> u);
 
+/// What each class costs at a pixel with this label: `right` for the label, `wrong` for the others.
+struct CrfLabelCosts {
+  double right, wrong, unknown;
+};
+/// u[p,c], from targets of cross_entropy_targets: `unknown` for every class where targets[p] is -1.
+///   targets  [points]
+///   u        [points, classes], overwritten
+ATROUS_KERNEL(crf_unary_of_targets, const CrfDims& dims, const CrfLabelCosts& costs,
+              Span<const std::int32_t> targets, Span<T> u);
+
 /// z[i] -= mu message[i], for Potts without the sum over all labels, which every label of a pixel would have.
 ATROUS_KERNEL(crf_add_message, const CrfDims& dims, CrfCompatibility kind, Span<const T> mu,
               Span<const T> message, Span<T> z);

@@ -127,4 +127,16 @@ struct CrfUnary {
   }
 };
 
+template <class T>
+struct CrfUnaryOfTargets {
+  std::int64_t classes;
+  T right, wrong, unknown;
+  Span<const std::int32_t> targets;
+  Span<T> u;
+  ATROUS_HD void operator()(std::int64_t i) const {
+    const std::int32_t target = targets[i / classes];
+    u[i] = target < 0 ? unknown : target == i % classes ? right : wrong;
+  }
+};
+
 }  // namespace atrous::kernels

@@ -59,4 +59,12 @@ void crf_unary(Stream, double share, double uniform, double clip, Span<const T> 
 }
 ATROUS_INSTANTIATE(crf_unary);
 
+template <class T>
+void crf_unary_of_targets(Stream, const CrfDims& dims, const CrfLabelCosts& costs,
+                          Span<const std::int32_t> targets, Span<T> u) {
+  for_each(u.size(),
+           CrfUnaryOfTargets<T>{dims.classes, T(costs.right), T(costs.wrong), T(costs.unknown), targets, u});
+}
+ATROUS_INSTANTIATE_F32_F64(crf_unary_of_targets);
+
 }  // namespace atrous::kernels::cpu

@@ -147,4 +147,13 @@ TEMPLATE_TEST_CASE("crf_unary: CUDA gives energies of probabilities, and NaN of 
   CHECK(u.intact());
 }
 
+TEMPLATE_TEST_CASE("crf_unary_of_targets: CUDA gives a label its cost", "[cuda][dense_crf]", float, double) {
+  using T = TestType;
+  const OnDevice<std::int32_t> targets(std::vector<std::int32_t>{2, -1, 0});
+  OnDevice<T> u(9);
+  kernels::cuda::crf_unary_of_targets<T>(kCudaStream, {3, 3}, {0.5, 2, 1}, targets.span(), u.span());
+  CHECK(gap(u.values(), {2, 2, 0.5, 1, 1, 1, 0.5, 2, 2}) == 0);
+  CHECK(u.intact());
+}
+
 }  // namespace atrous::tests

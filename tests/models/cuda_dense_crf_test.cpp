@@ -179,6 +179,7 @@ TEST_CASE("dense_crf: on CUDA points without an image, unaries of all kinds, and
     CHECK(refusal(f).find(words) != std::string::npos);
   };
   says([&] { DenseCrf crf(broken.to(kCuda)); }, "pixel 2, class 1");
+  says([&] { models::unary_from_labels(labels.to(kCuda), 2).to(kCpu); }, "label 2 at pixel (0, 0, 0)");
   says([&] { models::unary_from_logits(broken.to(kCuda)); }, "pixel 2, class 0");
   says([&] { models::unary_from_probabilities(broken.to(kCuda)); }, "pixel 2, class 1: nan");
   DenseCrf crf(Tensor::zeros({1, 2, 2, 3}).to(kCuda));

@@ -527,7 +527,7 @@ TEST_CASE("unary: logits, probabilities and labels", "[models][dense_crf]") {
   CHECK(std::equal(wanted.begin(), wanted.end(), l.span<float>().begin()));
   CHECK(refusal([&] { models::unary_from_labels(labels, 1); }).find("at least 2 classes") !=
         std::string::npos);
-  CHECK(refusal([&] { models::unary_from_labels(labels, 2); }).find("pixel 0 has label 2") !=
+  CHECK(refusal([&] { models::unary_from_labels(labels, 2); }).find("label 2 at pixel (0, 0, 0)") !=
         std::string::npos);
   CHECK(refusal([&] { models::unary_from_labels(labels, 3, {.confidence = 1}); }).find("(0, 1)") !=
         std::string::npos);
