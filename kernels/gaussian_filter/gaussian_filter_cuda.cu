@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "atrous/kernels/cuda.cuh"
 #include "atrous/kernels/gaussian_filter/gaussian_filter.h"
 #include "atrous/kernels/gaussian_filter/gaussian_filter_body.h"
@@ -8,58 +10,102 @@ namespace {
 // A block owns 64 points and goes through all points in tiles of 32. A thread has one of the 64, `own`, and
 // is in one of 4 groups: it finds the weights of the own point with every fourth of the tile's, then adds up
 // every fourth run of classes (or every fourth feature), j ascending.
-constexpr int kOwn = 64, kTile = 32, kGroups = 4, kThreads = kOwn * kGroups;
-constexpr int kRun = 8, kClasses = kGroups * kRun;           // of the filter: classes of a thread, of a block
-constexpr int kSlice = 8, kFeatures = 16, kOwnFeatures = 4;  // of its gradient
-
-constexpr int kOwnPairs = kTile / kGroups;
-
-// The blocks that launch bounds ask for leave each thread so many registers that nothing spills.
+constexpr int kOwn = 64, kTile = 32, kGroups = 4, kThreads = kOwn * kGroups, kOwnPairs = kTile / kGroups;
+constexpr int kRun = 8, kClasses = kGroups * kRun;  // of the filter: classes of a thread, of a block
+constexpr int kFeatures = 16, kOwnFeatures = 4;     // of its gradient: features of a block, of a thread
+constexpr int kSlice = 8;                           // columns that are in shared memory at a time
+constexpr int kPitch = kOwn + 4;                    // of own columns: 8 columns of 4 points are in 32 banks
 
 /// Where this thread works.
 struct Place {
-  std::int64_t point;  // own, perhaps beyond the last
+  std::int64_t block, point;  // the block's first point; the own one, perhaps beyond the last
   int own, group;
 };
 __device__ __forceinline__ Place this_place() {
+  const std::int64_t block = std::int64_t(blockIdx.x) * kOwn;
   const int own = int(threadIdx.x) % kOwn;
-  return {std::int64_t(blockIdx.x) * kOwn + own, own, int(threadIdx.x) / kOwn};
+  return {block, block + own, own, int(threadIdx.x) / kOwn};
 }
+
+/// [rows, columns] in device memory, zeros outside of it.
+template <class T>
+struct Matrix {
+  Span<const T> values;
+  std::int64_t rows, columns;
+  __device__ __forceinline__ T at(std::int64_t row, std::int64_t column) const {
+    return row < rows && column < columns ? values[row * columns + column] : T(0);
+  }
+  /// Columns first_column.. of the block's points.
+  __device__ __forceinline__ void stage_own(const Place& me, std::int64_t first_column,
+                                            T (&to)[kSlice][kPitch]) const {
+    for (int e = int(threadIdx.x); e < kOwn * kSlice; e += kThreads)
+      to[e % kSlice][e / kSlice] = at(me.block + e / kSlice, first_column + e % kSlice);
+  }
+  /// Columns first_column.. of a tile's points.
+  template <int Columns>
+  __device__ __forceinline__ void stage_tile(std::int64_t first, std::int64_t first_column,
+                                             T (&to)[kTile][Columns]) const {
+    for (int e = int(threadIdx.x); e < kTile * Columns; e += kThreads)
+      to[e / Columns][e % Columns] = at(first + e / Columns, first_column + e % Columns);
+  }
+};
+
+/// Squared distances of the own point to this thread's points of the tile. Ends with a barrier.
+template <class T>
+__device__ __forceinline__ void squared_distances(const Place& me, const Matrix<T>& features,
+                                                  std::int64_t first, T (&own)[kSlice][kPitch],
+                                                  T (&tile)[kTile][kSlice], T (&squares)[kOwnPairs]) {
+  ATROUS_UNROLL
+  for (int k = 0; k < kOwnPairs; ++k) squares[k] = 0;
+  for (std::int64_t f0 = 0; f0 < features.columns; f0 += kSlice) {
+    features.stage_own(me, f0, own);
+    features.stage_tile(first, f0, tile);
+    __syncthreads();
+    for (int f = 0; f < kSlice && f0 + f < features.columns; ++f) {
+      const T mine = own[f][me.own];
+      ATROUS_UNROLL
+      for (int k = 0; k < kOwnPairs; ++k) {
+        const T apart = mine - tile[me.group + k * kGroups][f];
+        squares[k] += apart * apart;
+      }
+    }
+    __syncthreads();  // the features are read
+  }
+}
+
+// The blocks that launch bounds ask for leave each thread so many registers that nothing spills.
 
 // Classes blockIdx.y * kClasses and following. Exponentials: points^2, once for each 32 classes.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 2) gaussian_filter_kernel(GaussianFilter<T> f) {
+  ATROUS_SHARED(T, own, [kSlice][kPitch]);
+  ATROUS_SHARED(T, tile, [kTile][kSlice]);
   ATROUS_SHARED(T, weights, [kTile][kOwn]);
   ATROUS_SHARED(T, values, [kTile][kClasses]);
   const Place me = this_place();
-  const std::int64_t first_class = std::int64_t(blockIdx.y) * kClasses;
-  const bool here = me.point < f.d.points;
+  const std::int64_t points = f.d.points, first_class = std::int64_t(blockIdx.y) * kClasses;
+  const Matrix<T> features{f.features, points, f.d.features}, all_values{f.values, points, f.d.classes};
   T sums[kRun] = {};
-  for (std::int64_t first = 0; first < f.d.points; first += kTile) {
-    for (int t = me.group; t < kTile; t += kGroups) {
-      const std::int64_t j = first + t;
-      T weight = 0;
-      if (here && j < f.d.points) {
-        weight = gaussian_weight(f.features.data() + me.point * f.d.features,
-                                 f.features.data() + j * f.d.features, f.d.features);
-        if (!f.pre.empty()) weight *= f.pre[j];
-      }
-      weights[t][me.own] = weight;
+  for (std::int64_t first = 0; first < points; first += kTile) {
+    T squares[kOwnPairs];
+    squared_distances(me, features, first, own, tile, squares);
+    ATROUS_UNROLL
+    for (int k = 0; k < kOwnPairs; ++k) {
+      const std::int64_t j = first + me.group + k * kGroups;
+      T weight = std::exp(T(-0.5) * squares[k]);
+      if (!f.pre.empty()) weight *= j < points ? f.pre[j] : T(0);
+      weights[me.group + k * kGroups][me.own] = weight;
     }
-    for (int e = int(threadIdx.x); e < kTile * kClasses; e += kThreads) {
-      const std::int64_t j = first + e / kClasses, c = first_class + e % kClasses;
-      values[e / kClasses][e % kClasses] =
-          j < f.d.points && c < f.d.classes ? f.values[j * f.d.classes + c] : T(0);
-    }
+    all_values.stage_tile(first, first_class, values);  // zeros behind the last point
     __syncthreads();
     for (int t = 0; t < kTile; ++t) {
       const T weight = weights[t][me.own];
       ATROUS_UNROLL
       for (int c = 0; c < kRun; ++c) sums[c] += weight * values[t][me.group * kRun + c];
     }
-    __syncthreads();  // the tile is read
+    // The next tile's features have a barrier before its weights.
   }
-  if (!here) return;
+  if (me.point >= points) return;
   const T after = f.post.empty() ? T(1) : f.post[me.point];
   ATROUS_UNROLL
   for (int c = 0; c < kRun; ++c) {
@@ -71,71 +117,61 @@ __global__ void __launch_bounds__(kThreads, 2) gaussian_filter_kernel(GaussianFi
 // Features blockIdx.y * kFeatures and following. The products of all pairs are found 8 classes at a time.
 template <class T>
 __global__ void __launch_bounds__(kThreads, 1) gaussian_backward_kernel(GaussianBackwardFeatures<T> f) {
-  ATROUS_SHARED(T, own_values, [kSlice][kOwn]);
-  ATROUS_SHARED(T, own_dout, [kSlice][kOwn]);
-  ATROUS_SHARED(T, values, [kTile][kSlice]);
-  ATROUS_SHARED(T, dout, [kTile][kSlice]);
+  ATROUS_SHARED(T, own_a, [kSlice][kPitch]);
+  ATROUS_SHARED(T, own_b, [kSlice][kPitch]);
+  ATROUS_SHARED(T, tile_a, [kTile][kSlice]);
+  ATROUS_SHARED(T, tile_b, [kTile][kSlice]);
   ATROUS_SHARED(T, factors, [kTile][kOwn]);
   const Place me = this_place();
-  const std::int64_t classes = f.d.classes, points = f.d.points;
+  const std::int64_t points = f.d.points;
   const bool here = me.point < points;
-  const T before = here && !f.pre.empty() ? f.pre[me.point] : T(1),
-          after = here && !f.post.empty() ? f.post[me.point] : T(1);
-  const auto element = [&](Span<const T> x, std::int64_t i, std::int64_t c) {
-    return i < points && c < classes ? x[i * classes + c] : T(0);
+  const Matrix<T> features{f.features, points, f.d.features}, values{f.values, points, f.d.classes},
+      dout{f.dout, points, f.d.classes};
+  const auto scale_of = [&](Span<const T> scales, std::int64_t i) {
+    return i < points && !scales.empty() ? scales[i] : T(1);
   };
-  T sums[kOwnFeatures] = {}, own_features[kOwnFeatures] = {};
+  const T before = scale_of(f.pre, me.point), after = scale_of(f.post, me.point);
+  T sums[kOwnFeatures] = {}, own_features[kOwnFeatures];
   std::int64_t feature[kOwnFeatures];
   ATROUS_UNROLL
   for (int k = 0; k < kOwnFeatures; ++k) {
     feature[k] = std::int64_t(blockIdx.y) * kFeatures + me.group + k * kGroups;
-    if (here && feature[k] < f.d.features) own_features[k] = f.features[me.point * f.d.features + feature[k]];
+    own_features[k] = features.at(me.point, feature[k]);
   }
   for (std::int64_t first = 0; first < points; first += kTile) {
-    T gv[kOwnPairs] = {}, vg[kOwnPairs] = {};
-    for (std::int64_t c0 = 0; c0 < classes; c0 += kSlice) {
-      for (int c = me.group; c < kSlice; c += kGroups) {
-        own_values[c][me.own] = element(f.values, me.point, c0 + c);
-        own_dout[c][me.own] = element(f.dout, me.point, c0 + c);
-      }
-      for (int e = int(threadIdx.x); e < kTile * kSlice; e += kThreads) {
-        values[e / kSlice][e % kSlice] = element(f.values, first + e / kSlice, c0 + e % kSlice);
-        dout[e / kSlice][e % kSlice] = element(f.dout, first + e / kSlice, c0 + e % kSlice);
-      }
+    T squares[kOwnPairs], gv[kOwnPairs] = {}, vg[kOwnPairs] = {};
+    squared_distances(me, features, first, own_a, tile_a, squares);
+    for (std::int64_t c0 = 0; c0 < f.d.classes; c0 += kSlice) {
+      values.stage_own(me, c0, own_a);
+      dout.stage_own(me, c0, own_b);
+      values.stage_tile(first, c0, tile_a);
+      dout.stage_tile(first, c0, tile_b);
       __syncthreads();
-      for (int c = 0; c < kSlice; ++c) {
-        const T v = own_values[c][me.own], g = own_dout[c][me.own];
+      for (int c = 0; c < kSlice && c0 + c < f.d.classes; ++c) {
+        const T v = own_a[c][me.own], g = own_b[c][me.own];
         ATROUS_UNROLL
         for (int k = 0; k < kOwnPairs; ++k) {
-          gv[k] += g * values[me.group + k * kGroups][c];
-          vg[k] += dout[me.group + k * kGroups][c] * v;
+          gv[k] += g * tile_a[me.group + k * kGroups][c];
+          vg[k] += tile_b[me.group + k * kGroups][c] * v;
         }
       }
       __syncthreads();  // the slice is read
     }
     ATROUS_UNROLL
     for (int k = 0; k < kOwnPairs; ++k) {
-      const int t = me.group + k * kGroups;
-      const std::int64_t j = first + t;
-      T factor = 0;
-      if (here && j < points) {
-        gv[k] *= after * (f.pre.empty() ? T(1) : f.pre[j]);
-        vg[k] *= (f.post.empty() ? T(1) : f.post[j]) * before;
-        factor = gaussian_weight(f.features.data() + me.point * f.d.features,
-                                 f.features.data() + j * f.d.features, f.d.features) *
-                 (gv[k] + vg[k]);
-      }
-      factors[t][me.own] = factor;
+      const std::int64_t j = first + me.group + k * kGroups;
+      gv[k] *= after * scale_of(f.pre, j);
+      vg[k] *= scale_of(f.post, j) * before;
+      factors[me.group + k * kGroups][me.own] = std::exp(T(-0.5) * squares[k]) * (gv[k] + vg[k]);
     }
     __syncthreads();
     for (int t = 0; t < kTile && first + t < points; ++t) {
       const T factor = factors[t][me.own];
-      const T* other = f.features.data() + (first + t) * f.d.features;
       ATROUS_UNROLL
       for (int k = 0; k < kOwnFeatures; ++k)
-        if (feature[k] < f.d.features) sums[k] += factor * (other[feature[k]] - own_features[k]);
+        sums[k] += factor * (features.at(first + t, feature[k]) - own_features[k]);
     }
-    // The next tile's slices, of which there is one at least, have barriers before its factors.
+    // The next tile's features have a barrier before its factors.
   }
   if (!here) return;
   ATROUS_UNROLL

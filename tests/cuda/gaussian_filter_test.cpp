@@ -13,7 +13,7 @@ using kernels::GaussianDims;
 using kernels::SeparableGaussianDims;
 
 // One point; tiles that end in their middle; more classes and features than a block takes.
-const GaussianDims kSizes[] = {{1, 1, 1}, {64, 2, 32}, {33, 5, 21}, {65, 3, 33}, {97, 17, 3}};
+const GaussianDims kSizes[] = {{1, 1, 1}, {64, 2, 32}, {33, 5, 21}, {65, 3, 33}, {70, 17, 3}};
 
 // What both filters read, in T and exactly the same in double.
 template <class T>

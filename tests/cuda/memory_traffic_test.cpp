@@ -1,6 +1,8 @@
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/elementwise/dropout.h"
 #include "atrous/kernels/elementwise/elementwise.h"
+#include "atrous/kernels/gaussian_filter/gaussian_filter.h"
+#include "atrous/kernels/permutohedral/permutohedral.h"
 #include "atrous/kernels/reduce/reduce.h"
 #include "atrous/kernels/softmax/cross_entropy.h"
 #include "atrous/kernels/softmax/softmax.h"
@@ -115,6 +117,53 @@ TEMPLATE_TEST_CASE("memory traffic: softmax and cross entropy", "[cuda][softmax]
         },
         most);
   }
+}
+
+TEMPLATE_TEST_CASE("memory traffic: filters of the dense CRF", "[cuda][permutohedral]", float, double) {
+  using T = TestType;
+  // A made-up lattice: splat s is of vertex s % 512. Rows of whole sectors.
+  const kernels::LatticeDims d{512, 2};
+  const std::int64_t vertices = 512, classes = 24;
+  std::vector<std::int32_t> vertex, begin, splats, neighbours;
+  for (std::int32_t s = 0; s < d.splats(); ++s) vertex.push_back(s % 512);
+  for (std::int32_t u = 0; u < vertices; ++u)
+    for (std::int32_t k = 0; k < 3; ++k) splats.push_back(u + 512 * k);
+  for (std::int32_t u = 0; u <= vertices; ++u) begin.push_back(3 * u);
+  for (std::int32_t k = 0; k < 6; ++k)
+    for (std::int32_t u = 0; u < vertices; ++u) neighbours.push_back((u * (2 * k + 7) + 13) % 513);
+  const OnDevice<std::int32_t> cvertex(vertex), cbegin(begin), csplats(splats), cneighbours(neighbours);
+  const OnDevice<T> values(random_values<T>(d.points * classes, 1)), weight(random_values<T>(d.splats(), 2)),
+      scale(random_values<T>(d.points, 3)), features(random_values<T>(d.points * 5, 4));
+  OnDevice<T> table((vertices + 1) * classes), other(table.size()), out(values.size());
+  namespace k = kernels::cuda;
+  // A vertex's splats lie anywhere: a warp that meets two vertices reads two places of lists and weights.
+  check_traffic(
+      "splat",
+      [&] {
+        k::lattice_splat<T>(kCudaStream, d, vertices, classes, weight.span(), cvertex.span(), cbegin.span(),
+                            csplats.span(), scale.span(), values.span(), table.span());
+      },
+      1, 1.1);
+  check_traffic("blur", [&] {
+    k::lattice_blur<T>(kCudaStream, d, vertices, classes, false, cneighbours.span(), table.span(),
+                       other.span());
+  });
+  check_traffic(
+      "slice",
+      [&] {
+        k::lattice_slice<T>(kCudaStream, d, classes, 1, weight.span(), cvertex.span(), scale.span(),
+                            std::as_const(table).span(), out.span());
+      },
+      1, 1.15);
+  // Of so few points the results, which threads write a row each, are a part.
+  check_traffic(
+      "exact",
+      [&] {
+        k::gaussian_filter_forward<T>(kCudaStream, {256, 5, classes}, features.span().part(0, 256 * 5),
+                                      scale.span().part(0, 256), {}, values.span().part(0, 256 * classes),
+                                      out.span().part(0, 256 * classes));
+      },
+      1.05, 1.7);
 }
 
 }  // namespace atrous::tests
