@@ -78,48 +78,55 @@ void Lattice<T>::build_tiled(Span<const T> features) {
         dims_, ints(tile_begin_), words_of(found), words_of(keys), ints(slots), ints(vertex_), ints(first));
     found = {};
     vertices_ = numbered.vertices;
-    begin_ = integers(vertices_ + 1);
-    splats_ = integers(locals);
-    neighbours_ = integers(2 * dims_.corners() * vertices_);
-    tiled::link(dims_, keys_, numbered, words_of(keys), ints(slots), ints(vertex_), ints(first), ints(begin_),
-                ints(splats_), ints(neighbours_));
+    const std::int64_t corners = dims_.corners();
+    vertex_begin_ = integers(tile_begin_.numel());
+    Tensor shared = integers(vertices_), shared_begin = integers(vertices_ + 1);
+    splats_ = integers(locals - vertices_);
+    neighbours_ = integers(corners * vertices_);
+    chain_counts_ = Tensor::empty({corners}, Dtype::i64);
+    Tensor plus = integers(corners * vertices_);
+    const std::int64_t count =
+        tiled::link(dims_, keys_, numbered, words_of(keys), ints(slots), ints(tile_begin_), ints(vertex_),
+                    ints(first), ints(vertex_begin_), ints(shared), ints(shared_begin), ints(splats_),
+                    ints(plus), ints(neighbours_), chain_counts_.span<std::int64_t>());
+    shared_ = shared, begin_ = shared_begin;
     tiled_ = {dims_,
-              locals,
               vertices_,
+              locals,
+              count,
               local.data(),
               weight_.span<float>().data(),
               ints(tile_begin_).data(),
+              ints(vertex_begin_).data(),
               ints(vertex_).data(),
+              ints(shared_).data(),
               ints(begin_).data(),
               ints(splats_).data(),
-              ints(neighbours_).data()};
+              ints(neighbours_).data(),
+              chain_counts_.span<std::int64_t>().data()};
   }
 }
 
 template <class T>
 std::int64_t Lattice<T>::bytes() const {
   std::int64_t sum = 0;
-  for (const Tensor* t : {&weight_, &vertex_, &begin_, &splats_, &neighbours_, &local_, &tile_begin_})
+  for (const Tensor* t : {&weight_, &vertex_, &begin_, &splats_, &neighbours_, &local_, &tile_begin_,
+                          &vertex_begin_, &shared_, &chain_counts_})
     sum += t->bytes();
   return sum;
 }
 
-// The table of pre * values after the blur: [M + 1, classes] or, tiled, [M + 1, stride].
+// The table of pre * values after the blur: [M + 1, classes] or, tiled, [L, stride].
 template <class T>
 Tensor Lattice<T>::blurred(std::int64_t classes, const Tensor& pre, bool transposed,
                            Span<const T> values) const {
-  const bool swapped = dims_.corners() % 2 == 1;
   if constexpr (std::is_same_v<T, float>)
     if (tiled()) {
-      const std::int64_t stride = kernels::tiled::stride_of(classes);
-      Tensor table = Tensor::empty({(vertices_ + 1) * stride});
-      // The partial rows are done with when the blur begins, and there are more of them than of vertices.
-      Tensor partial = Tensor::empty({std::max(tiled_.locals_count, vertices_ + 1) * stride});
-      float* const rows = partial.span<float>().data();
+      Tensor table = Tensor::empty({tiled_.rows * kernels::tiled::stride_of(classes)});
+      float* const rows = table.span<float>().data();
       kernels::tiled::splat(tiled_, classes, span_of<float>(pre).data(), values.data(), rows);
-      kernels::tiled::merge(tiled_, classes, rows, table.span<float>().data());
-      kernels::tiled::blur(tiled_, classes, transposed, table.span<float>().data(), rows);
-      return swapped ? partial : table;
+      kernels::tiled::blur(tiled_, classes, transposed, rows);
+      return table;
     }
   Tensor table = Tensor::empty({(vertices_ + 1) * classes}, dtype_of<T>(), stream_.device);
   Tensor other = Tensor::empty({(vertices_ + 1) * classes}, dtype_of<T>(), stream_.device);
@@ -127,7 +134,7 @@ Tensor Lattice<T>::blurred(std::int64_t classes, const Tensor& pre, bool transpo
                             ints(begin_), ints(splats_), span_of<T>(pre), values, table.span<T>());
   kernels::lattice_blur<T>(stream_, dims_, vertices_, classes, transposed, ints(neighbours_), table.span<T>(),
                            other.span<T>());
-  return swapped ? other : table;
+  return dims_.corners() % 2 == 1 ? other : table;
 }
 
 template <class T>

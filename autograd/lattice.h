@@ -51,8 +51,9 @@ class Lattice {
   kernels::LatticeKeys keys_;
   Stream stream_;
   std::int64_t vertices_ = 0;
-  Tensor weight_, vertex_, begin_, splats_, neighbours_;  // of either form; what tiles call locals is splats_
-  Tensor local_, tile_begin_;
+  Tensor weight_, vertex_, begin_, splats_,
+      neighbours_;  // of either form; tiled: global, shared_begin, extras, chains
+  Tensor local_, tile_begin_, vertex_begin_, shared_, chain_counts_;  // of tiles alone
   kernels::tiled::Lattice tiled_{};
 };
 

@@ -1,5 +1,6 @@
 # Sources whose loops are compiled once for each instruction set and chosen at run time (kernels/simd.h).
 # atrous_simd_sources(batch_norm/batch_norm_simd.cpp ...)
+# atrous_simd_sources(UP_TO avx2 permutohedral/tiled_lattice_simd.cpp)   for those declared ATROUS_SIMD_OF_EIGHT
 
 # Sanitizers make the unrolled tiles slow to compile at -O3; the asan preset asks for -O1.
 set(ATROUS_KERNEL_OPTIMIZATION -O3 CACHE STRING "Optimisation of the tuned kernels, whatever the build type")
@@ -12,11 +13,15 @@ set(ATROUS_BYTES_avx2 32)
 set(ATROUS_BYTES_avx512 64)
 
 function(atrous_simd_sources)
+  cmake_parse_arguments(PARSE_ARGV 0 simd "" UP_TO "")
   set(sets baseline)
   if(CMAKE_SYSTEM_PROCESSOR MATCHES "x86_64|AMD64")
-    list(APPEND sets avx2 avx512)
+    list(APPEND sets avx2)
+    if(NOT simd_UP_TO STREQUAL avx2)
+      list(APPEND sets avx512)
+    endif()
   endif()
-  foreach(source ${ARGN})
+  foreach(source ${simd_UNPARSED_ARGUMENTS})
     get_filename_component(stem ${source} NAME_WE)
     foreach(isa ${sets})
       # One small file for each set, because a source has one set of flags in a target.

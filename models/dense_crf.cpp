@@ -213,7 +213,7 @@ bool DenseCrf::State::fused(std::int64_t n) {
 std::int64_t DenseCrf::State::infer_fused(std::int64_t n, const InferenceOptions& options, bool from_q) {
   namespace tiled = kernels::tiled;
   struct Buffers {
-    Tensor table, other;  // the splats' partial rows go to `other`
+    Tensor table, other;  // which take turns: one is read while the next values are splatted into the other
     Tensor mu;
   };
   const std::int64_t stride = tiled::stride_of(classes);
@@ -222,11 +222,9 @@ std::int64_t DenseCrf::State::infer_fused(std::int64_t n, const InferenceOptions
   for (Term& term : terms) {
     const PointFilter<float>& filter = term.f32[std::size_t(n)];
     const tiled::Lattice& lattice = *filter.lattice()->tiled();
-    const bool odd = lattice.dims.corners() % 2 == 1;  // then the blur ends where the partial rows were
-    const std::int64_t rows = std::max(lattice.locals_count, lattice.vertices + 1);
     Buffers b;
-    b.table = Tensor::empty({(odd ? rows : lattice.vertices + 1) * stride});
-    b.other = Tensor::empty({rows * stride});
+    b.table = Tensor::empty({lattice.rows * stride});
+    b.other = Tensor::empty({lattice.rows * stride});
     if (term.compatibility.kind == Compatibility::Kind::diagonal) {
       b.mu = Tensor::zeros({stride});
       for (std::int64_t c = 0; c < classes; ++c)
@@ -250,7 +248,7 @@ std::int64_t DenseCrf::State::infer_fused(std::int64_t n, const InferenceOptions
   float* const marginals = part<float>(q, n, elements()).data();
   const bool tracked = options.tolerance > 0 || options.relax != 1 || from_q;
   if (from_q) {
-    for (const tiled::Term& t : fused_terms) tiled::splat(t.lattice, classes, t.pre, marginals, t.partial);
+    for (const tiled::Term& t : fused_terms) tiled::splat(t.lattice, classes, t.pre, marginals, t.next);
   } else {
     const bool last = options.iterations == 0;
     tiled::update(fused_terms, classes, z, 1, nullptr, tracked || last ? marginals : nullptr,
@@ -259,17 +257,16 @@ std::int64_t DenseCrf::State::infer_fused(std::int64_t n, const InferenceOptions
   for (std::int64_t t = 1; t <= options.iterations; ++t) {
     for (std::size_t m = 0; m < terms.size(); ++m) {
       tiled::Term& term = fused_terms[m];
-      float *table = buffers[m].table.span<float>().data(), *other = buffers[m].other.span<float>().data();
-      if (term.partial == table) std::swap(table, other);
-      tiled::merge(term.lattice, classes, other, table);
-      tiled::blur(term.lattice, classes, false, table, other);
-      if (term.lattice.dims.corners() % 2 == 1) std::swap(table, other);
+      float *table = term.next, *other = buffers[m].table.span<float>().data();
+      if (table == other) other = buffers[m].other.span<float>().data();
+      if (!(from_q && t == 1)) tiled::merge(term.lattice, classes, table);
+      tiled::blur(term.lattice, classes, false, table);
       if (terms[m].compatibility.kind == Compatibility::Kind::diagonal)
         tiled::scale_rows(term.lattice, classes, buffers[m].mu.span<float>().data(), table);
       if (terms[m].compatibility.kind == Compatibility::Kind::matrix)
         tiled::mix_rows(term.lattice, classes, buffers[m].mu.span<float>().data(), table);
       term.table = table;
-      term.partial = t < options.iterations ? other : nullptr;
+      term.next = t < options.iterations ? other : nullptr;
     }
     const bool last = t == options.iterations;
     const float change =

@@ -7,13 +7,15 @@
 // The lattice on the CPU for floats, in the order of its memory traffic. Points are cut into tiles (64 x 32
 // pixels of an image, 2048 points of a list), and each tile numbers the vertices that it touches for itself:
 // a few hundred to a few thousand, whose rows stay in the cache while its pixels splat into them and slice
-// from them. A vertex then gathers one row from each tile that touches it, where the plain kernels gather one
-// from each splat. Tiles are cut by the shape alone, each is run by one thread in one order, and a vertex
+// from them. Where the plain kernels gather one row from each splat, only a vertex that several tiles touch
+// gathers here, one row from each tile after the first. The blur walks along the chains of neighbours, in
+// place. Tiles and chains are cut by the shape alone, each is run by one thread in one order, and a vertex
 // gathers from its tiles in their order: the bits do not depend on the threads.
 //
 // The lattice itself (vertices, weights, neighbours) is that of permutohedral.h. A "local" is a vertex as one
-// tile knows it; L of them over all tiles. Rows of tables are `stride` floats: the classes rounded up to a
-// multiple of 8, what is beyond them being 0.
+// tile knows it; L of them over all tiles, M of which are the first of their vertex, X are not. A table is
+// [M + X, stride]: the rows of the vertices, and behind them, while values are splatted, one for each other
+// local. Its rows are the classes rounded up to a multiple of 8, what is beyond them being 0.
 
 namespace atrous::kernels::tiled {
 
@@ -56,31 +58,39 @@ Numbered number_vertices(const LatticeDims& dims, Span<const std::int32_t> tile_
                          Span<const std::uint64_t> keys_found, Span<std::uint64_t> local_keys,
                          Span<std::int32_t> slots, Span<std::int32_t> global, Span<std::int32_t> first);
 
-/// Lists each vertex's locals, and its neighbours, as lattice_link does its splats.
-///   begin       [M + 1]
-///   locals      [L]
-///   neighbours  [d + 1, 2, M]
-void link(const LatticeDims& dims, const LatticeKeys& keys, const Numbered& numbered,
-          Span<const std::uint64_t> local_keys, Span<const std::int32_t> slots,
-          Span<const std::int32_t> global, Span<const std::int32_t> first, Span<std::int32_t> begin,
-          Span<std::int32_t> locals, Span<std::int32_t> neighbours);
+/// Lists what the vertices of several tiles gather, and finds the chains of neighbours.
+///   vertex_begin  [tiles + 1]: the vertices that tile t is the first to touch have numbers from here on
+///   shared        [M], of which [V] are written: the vertices of several tiles, ascending
+///   shared_begin  [M + 1], of which [V + 1] are written: where the extra rows of each begin in `extras`
+///   extras        [X]: by vertex, and for each in the order of the tiles, the rows behind the vertices'
+///   plus          [d + 1, M], scratch
+///   chains        [d + 1, M], of which as many as chain_counts[axis] are written for each axis: the vertices
+///                 that have a neighbour along it, chain by chain from one end to the other; the first of
+///                 each chain as its complement ~u
+/// Returns V.
+std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Numbered& numbered,
+                  Span<const std::uint64_t> local_keys, Span<const std::int32_t> slots,
+                  Span<const std::int32_t> tile_begin, Span<const std::int32_t> global,
+                  Span<const std::int32_t> first, Span<std::int32_t> vertex_begin, Span<std::int32_t> shared,
+                  Span<std::int32_t> shared_begin, Span<std::int32_t> extras, Span<std::int32_t> plus,
+                  Span<std::int32_t> chains, Span<std::int64_t> chain_counts);
 
 /// A built lattice, as the filter reads it.
 struct Lattice {
   LatticeDims dims;
-  std::int64_t locals_count, vertices;
+  std::int64_t vertices, rows, shared_count;  // M, M + X = L, V
   const std::uint16_t* local;
   const float* weight;
-  const std::int32_t *tile_begin, *global, *begin, *locals, *neighbours;
+  const std::int32_t *tile_begin, *vertex_begin, *global, *shared, *shared_begin, *extras, *chains;
+  const std::int64_t* chain_counts;
 };
 
-/// partial[tile_begin[t] + l] = the splats of tile t into its local l.   [L, stride]
-void splat(const Lattice& lattice, std::int64_t classes, const float* pre, const float* values,
-           float* partial);
-/// table[u] = the sum of the partial rows of u's locals.                 [M + 1, stride]
-void merge(const Lattice& lattice, std::int64_t classes, const float* partial, float* table);
-/// lattice_blur of rows of `stride`. The result is in `table` if d + 1 is even, in `other` if it is odd.
-void blur(const Lattice& lattice, std::int64_t classes, bool reversed, float* table, float* other);
+/// The splats of every tile into its rows, and then of every vertex from its tiles.   table [L, stride]
+void splat(const Lattice& lattice, std::int64_t classes, const float* pre, const float* values, float* table);
+/// The second half of splat(), which update() leaves to be done: table[u] += the extra rows of u.
+void merge(const Lattice& lattice, std::int64_t classes, float* table);
+/// lattice_blur, in place.
+void blur(const Lattice& lattice, std::int64_t classes, bool reversed, float* table);
 /// The compatibility on the vertices' rows, which is the same as on the pixels' and cheaper: every row is
 /// multiplied by `factors` [stride], or mixed by `columns` [classes, stride].
 void scale_rows(const Lattice& lattice, std::int64_t classes, const float* factors, float* table);
@@ -101,7 +111,7 @@ struct Term {
   const float* post;  // null for ones
   float scale;
   const float* table;  // after blur and compatibility; null: adds nothing
-  float* partial;      // where the new values are splatted; null: nowhere
+  float* next;         // another table, where the new values are splatted; null: nowhere
 };
 
 /// For every point: z = logits + sum over terms of slice(term), q = softmax(z); q is written to `q` if it is

@@ -79,221 +79,210 @@ ATROUS_INLINE void place_points(const LatticePlaceKeys& keys, long points, const
   }
 }
 
-// The last vector of a row of a table: rows are a multiple of 8 long.
-ATROUS_INLINE Vec load_tail(const float* p, long n) { return kLanes <= 8 ? load(p) : load_part(p, n); }
-ATROUS_INLINE void store_tail(float* p, Vec v, long n) {
-  if (kLanes <= 8)
-    store(p, v);
-  else
-    store_part(p, v, n);
-}
-
 ATROUS_INLINE Vec lanes_of(long n, Vec inside, Vec outside) {  // the first n of one, the others of the other
   IntVec lane{};
   for (int i = 0; i < kLanes; ++i) lane[i] = i;
   return lane < std::int32_t(n) ? inside : outside;
 }
 
+// What all lanes make together, in halves; `join` takes two vectors.
+template <int Step, class Join, int... Lane>
+ATROUS_INLINE float join_lanes(Vec v, Join join, std::integer_sequence<int, Lane...> lanes) {
+  v = join(v, __builtin_shufflevector(v, v, (Lane ^ Step)...));
+  if constexpr (Step > 1)
+    return join_lanes<Step / 2>(v, join, lanes);
+  else
+    return v[0];
+}
 ATROUS_INLINE float sum_lanes(Vec v) {
-#pragma GCC unroll 4
-  for (int half = kLanes / 2; half >= 1; half /= 2) {
-    IntVec other{};
-    for (int i = 0; i < kLanes; ++i) other[i] = i ^ half;
-    v += __builtin_shuffle(v, other);
-  }
-  return v[0];
+  return join_lanes<kLanes / 2>(
+      v, [](Vec a, Vec b) ATROUS_INLINE_LAMBDA { return a + b; }, std::make_integer_sequence<int, kLanes>());
 }
 ATROUS_INLINE float largest_lane(Vec v) {
-#pragma GCC unroll 4
-  for (int half = kLanes / 2; half >= 1; half /= 2) {
-    IntVec other{};
-    for (int i = 0; i < kLanes; ++i) other[i] = i ^ half;
-    v = max(v, __builtin_shuffle(v, other));
-  }
-  return v[0];
+  return join_lanes<kLanes / 2>(
+      v, [](Vec a, Vec b) ATROUS_INLINE_LAMBDA { return max(a, b); },
+      std::make_integer_sequence<int, kLanes>());
 }
 
-// Calls part(n) for blocks of the row: N full vectors and, where `last`, one of `tail` lanes. Written out for
-// small rows, so that the sums stay in registers.
-template <int N>
-ATROUS_INLINE void add_corners(long corners, const std::uint16_t* local, const std::int32_t* global,
-                               const float* weight, const float* table, long stride, long tail, float scale,
-                               Vec (&sum)[N]) {
-  Vec of_term[N];
-#pragma GCC unroll 4
-  for (int v = 0; v < N; ++v) of_term[v] = Vec{};
-  for (long r = 0; r < corners; ++r) {
-    const float* row = table + long(global[local[r]]) * stride;
-    const Vec w = broadcast(weight[r]);
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v)
-      of_term[v] += w * (v < N - 1 ? load(row + v * kLanes) : load_tail(row + v * kLanes, tail));
-  }
-#pragma GCC unroll 4
-  for (int v = 0; v < N; ++v) sum[v] += of_term[v] * scale;
+// Points are taken in blocks, whose rows of values lie in z, as wide as those of the tables: first the loops
+// that slice, then the softmax, then those that splat. Each point on its own would be a chain from its
+// corners to its corners again that nothing overlaps with.
+constexpr long kBlockFloats = 2048;
+static_assert(kBlockFloats >= kMostFusedClasses);
+
+ATROUS_INLINE long points_of_block(long stride, long left) {
+  const long most = stride <= kBlockFloats / 64 ? 64 : kBlockFloats / stride;
+  return left < most ? left : most;
 }
 
-template <int N>
-ATROUS_INLINE void splat_corners(long corners, const std::uint16_t* local, const float* weight, float pre,
-                                 long stride, long tail, const Vec (&value)[N], float* partial) {
-  for (long r = 0; r < corners; ++r) {
-    float* row = partial + long(local[r]) * stride;
-    const Vec w = broadcast(weight[r] * pre);
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v) {
-      if (v < N - 1)
-        store(row + v * kLanes, load(row + v * kLanes) + w * value[v]);
-      else
-        store_tail(row + v * kLanes, load_tail(row + v * kLanes, tail) + w * value[v], tail);
+// Calls body.operator()<N>(column) for a row's columns, N vectors of them at a time.
+template <class Body>
+ATROUS_INLINE void for_columns(long stride, Body&& body) {
+  for (long c = 0; c < stride;) {
+    const long left = (stride - c) / kLanes;
+    if (left >= 4) {
+      body.template operator()<4>(c);
+      c += 4 * kLanes;
+    } else if (left == 3) {
+      body.template operator()<3>(c);
+      c += 3 * kLanes;
+    } else if (left == 2) {
+      body.template operator()<2>(c);
+      c += 2 * kLanes;
+    } else {
+      body.template operator()<1>(c);
+      c += kLanes;
     }
   }
 }
 
-// Rows of at most N vectors (the last of `lanes` values), from the class `begin` on.
-template <int N>
-ATROUS_INLINE void splat_block(const LatticeRun& a, long begin, const float* pre, const float* values,
-                               float* partial) {
-  const long last = (N - 1) * kLanes;
-  const long lanes = a.classes - begin - last < kLanes ? a.classes - begin - last : kLanes;
-  const long tail = a.stride - begin - last < kLanes ? a.stride - begin - last : kLanes;
-  for (long i = 0; i < a.points; ++i) {
-    Vec value[N];
-#pragma GCC unroll 4
-    for (int v = 0; v < N; ++v)
-      value[v] = v < N - 1 ? load(values + i * a.classes + begin + v * kLanes)
-                           : load_part(values + i * a.classes + begin + v * kLanes, lanes);
-    splat_corners<N>(a.corners, a.local + i * a.corners, a.weight + i * a.corners, pre ? pre[i] : 1.0f,
-                     a.stride, tail, value, partial + begin);
+// z[i] = the `width` floats of from[i], rows of which are `pitch` apart, and `fill` behind them.
+ATROUS_INLINE void load_rows(long points, long width, long stride, long pitch, const float* from, float fill,
+                             float* z) {
+  for (long c = 0; c < stride; c += kLanes) {
+    const long n = width - c;
+    if (n >= kLanes)
+      for (long i = 0; i < points; ++i) store(z + i * stride + c, load(from + i * pitch + c));
+    else
+      for (long i = 0; i < points; ++i)
+        store(z + i * stride + c,
+              lanes_of(n, n > 0 ? load_part(from + i * pitch + c, n) : Vec{}, broadcast(fill)));
   }
 }
 
-template <int N>
-ATROUS_INLINE void slice_block(const LatticeRun& a, long begin, const std::int32_t* global,
-                               const float* table, float scale, const float* post, float* out) {
-  const long last = (N - 1) * kLanes;
-  const long lanes = a.classes - begin - last < kLanes ? a.classes - begin - last : kLanes;
-  const long tail = a.stride - begin - last < kLanes ? a.stride - begin - last : kLanes;
-  for (long i = 0; i < a.points; ++i) {
+ATROUS_INLINE void store_rows(long points, long width, long stride, long pitch, const float* z, float* to) {
+  for (long c = 0; c < width; c += kLanes)
+    if (width - c >= kLanes)
+      for (long i = 0; i < points; ++i) store(to + i * pitch + c, load(z + i * stride + c));
+    else
+      for (long i = 0; i < points; ++i) store_part(to + i * pitch + c, load(z + i * stride + c), width - c);
+}
+
+// Keeps the compiler from working out the address of a row anew for each of its vectors.
+template <class T>
+ATROUS_INLINE T* opaque(T* row) {
+  asm("" : "+r"(row));
+  return row;
+}
+
+// z[i] += scale post[i] sum over r of weight[i,r] table[global[local[i,r]]]. Corners: d + 1, or 0 to read it.
+template <int Corners, int N>
+ATROUS_INLINE void slice_columns(const LatticeRun& run, long begin, long points, long stride,
+                                 const std::int32_t* global, const float* table, long pitch, float scale,
+                                 const float* post, float* z) {
+  const long corners = Corners ? Corners : run.corners;
+  for (long i = 0; i < points; ++i) {
+    const std::uint16_t* local = run.local + (begin + i) * corners;
+    const float* weight = run.weight + (begin + i) * corners;
     Vec sum[N];
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) sum[v] = Vec{};
-    add_corners<N>(a.corners, a.local + i * a.corners, global, a.weight + i * a.corners, table + begin,
-                   a.stride, tail, post ? scale * post[i] : scale, sum);
+#pragma GCC unroll 8
+    for (long r = 0; r < corners; ++r) {
+      const float* row = opaque(table + long(global[local[r]]) * pitch);
+      const Vec w = broadcast(weight[r]);
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) sum[v] += w * load(row + v * kLanes);
+    }
+    const Vec factor = broadcast(post ? scale * post[begin + i] : scale);
 #pragma GCC unroll 4
     for (int v = 0; v < N; ++v) {
-      float* to = out + i * a.classes + begin + v * kLanes;
-      if (v < N - 1)
-        store(to, sum[v]);
-      else
-        store_part(to, sum[v], lanes);
+      float* const own = z + i * stride + v * kLanes;
+      store(own, load(own) + sum[v] * factor);
     }
   }
 }
 
-// One pixel of the update: `z` is a row of `stride` floats. Returns the greatest change.
-template <int N>
-ATROUS_INLINE float update_point(const FusedTerm* terms, int count, long i, long classes, long stride,
-                                 const float* logits, float relax, const float* old, float* q) {
-  const long last = (N - 1) * kLanes, lanes = classes - last;
-  const long tail = stride - last < kLanes ? stride - last : kLanes;
-  Vec z[N];
+// table[rows[local[i,r]]] += weight[i,r] pre[i] z[i]. Neighbouring points add to the same rows, and each would
+// wait for the sum of the one before: four points far apart take turns.
+template <int Corners, int N>
+ATROUS_INLINE void splat_columns(const LatticeRun& run, long begin, long points, long stride,
+                                 const std::int32_t* rows, const float* pre, const float* z, float* table,
+                                 long pitch) {
+  const long corners = Corners ? Corners : run.corners;
+  const auto splat_point = [&](long i) ATROUS_INLINE_LAMBDA {
+    const std::uint16_t* local = run.local + (begin + i) * corners;
+    const float* weight = run.weight + (begin + i) * corners;
+    const float factor = pre ? pre[begin + i] : 1.0f;
+    Vec value[N];
 #pragma GCC unroll 4
-  for (int v = 0; v < N; ++v)
-    z[v] =
-        v < N - 1 ? load(logits + i * classes + v * kLanes) : load_part(logits + i * classes + last, lanes);
-  for (int m = 0; m < count; ++m) {
-    const FusedTerm& t = terms[m];
-    if (!t.table) continue;
-    add_corners<N>(t.corners, t.local + i * t.corners, t.global, t.weight + i * t.corners, t.table, stride,
-                   tail, t.post ? t.scale * t.post[i] : t.scale, z);
-  }
-  z[N - 1] = lanes_of(lanes, z[N - 1], broadcast(-__builtin_inff()));
-  Vec most = z[0];
+    for (int v = 0; v < N; ++v) value[v] = load(z + i * stride + v * kLanes);
+#pragma GCC unroll 8
+    for (long r = 0; r < corners; ++r) {
+      float* row = opaque(table + long(rows[local[r]]) * pitch);
+      const Vec w = broadcast(weight[r] * factor);
 #pragma GCC unroll 4
-  for (int v = 1; v < N; ++v) most = max(most, z[v]);
-  const Vec largest = broadcast(largest_lane(most));
-  Vec sum{};
-#pragma GCC unroll 4
-  for (int v = 0; v < N; ++v) {
-    z[v] = exp_nonpositive(z[v] - largest);
-    sum += z[v];
-  }
-  const Vec factor = broadcast(1.0f / sum_lanes(sum));
-  Vec change{};
-#pragma GCC unroll 4
-  for (int v = 0; v < N; ++v) {
-    z[v] *= factor;
-    if (old) {
-      const float* at = old + i * classes + v * kLanes;
-      const Vec before = v < N - 1 ? load(at) : load_part(at, lanes);
-      const Vec step = (z[v] - before) * relax;
-      z[v] = relax == 1.0f ? z[v] : before + step;
-      change = max(change, max(step, -step));
+      for (int v = 0; v < N; ++v) store(row + v * kLanes, load(row + v * kLanes) + w * value[v]);
     }
-    if (q) {
-      float* to = q + i * classes + v * kLanes;
-      if (v < N - 1)
-        store(to, z[v]);
-      else
-        store_part(to, z[v], lanes);
-    }
-  }
-  for (int m = 0; m < count; ++m) {
-    const FusedTerm& t = terms[m];
-    if (t.partial)
-      splat_corners<N>(t.corners, t.local + i * t.corners, t.weight + i * t.corners, t.pre ? t.pre[i] : 1.0f,
-                       stride, tail, z, t.partial);
-  }
-  return old ? largest_lane(change) : 0;
-}
-
-// The same for rows of any length, through memory.
-float update_long_point(const FusedTerm* terms, int count, long i, long classes, long stride,
-                        const float* logits, float relax, const float* old, float* q) {
-  float z[kMostFusedClasses + 8];
-  const auto each = [&](auto&& body) ATROUS_INLINE_LAMBDA {
-    for (long c = 0; c < stride; c += kLanes) body(c, stride - c < kLanes ? stride - c : kLanes);
   };
-  each([&](long c, long n) ATROUS_INLINE_LAMBDA {
-    const long real = classes - c < n ? classes - c : n;
-    Vec sum[1] = {real > 0 ? load_part(logits + i * classes + c, real) : Vec{}};
-    for (int m = 0; m < count; ++m) {
-      const FusedTerm& t = terms[m];
-      if (!t.table) continue;
-      add_corners<1>(t.corners, t.local + i * t.corners, t.global, t.weight + i * t.corners, t.table + c,
-                     stride, n, t.post ? t.scale * t.post[i] : t.scale, sum);
+  const long quarter = (points + 3) / 4;
+  for (long k = 0; k < quarter; ++k)
+    for (long i = k; i < points; i += quarter) splat_point(i);
+}
+
+// The points begin .. begin+points-1 of a run, the columns `first` on of the tables, with code of their own
+// for places alone and for places and three colours.
+void slice_points(const LatticeRun& run, long begin, long points, long first, long stride,
+                  const std::int32_t* global, const float* table, float scale, const float* post, float* z) {
+  for_columns(stride, [&]<int N>(long c) ATROUS_INLINE_LAMBDA {
+    const float* const columns = table + first + c;
+    if (run.corners == 3)
+      slice_columns<3, N>(run, begin, points, stride, global, columns, run.stride, scale, post, z + c);
+    else if (run.corners == 6)
+      slice_columns<6, N>(run, begin, points, stride, global, columns, run.stride, scale, post, z + c);
+    else
+      slice_columns<0, N>(run, begin, points, stride, global, columns, run.stride, scale, post, z + c);
+  });
+}
+
+void splat_points(const LatticeRun& run, long begin, long points, long first, long stride,
+                  const std::int32_t* rows, const float* pre, const float* z, float* table) {
+  for_columns(stride, [&]<int N>(long c) ATROUS_INLINE_LAMBDA {
+    float* const columns = table + first + c;
+    if (run.corners == 3)
+      splat_columns<3, N>(run, begin, points, stride, rows, pre, z + c, columns, run.stride);
+    else if (run.corners == 6)
+      splat_columns<6, N>(run, begin, points, stride, rows, pre, z + c, columns, run.stride);
+    else
+      splat_columns<0, N>(run, begin, points, stride, rows, pre, z + c, columns, run.stride);
+  });
+}
+
+// Each row of z becomes its softmax, moved from `old` by the share `relax` where there is an old one. Columns
+// behind the classes hold -infinity and become 0. Returns the greatest change. N vectors a row, or 0 for any.
+template <int N>
+ATROUS_INLINE float softmax_rows(long points, long classes, long stride, float relax, const float* old,
+                                 float* z) {
+  const long vectors = N ? N : stride / kLanes;
+  Vec change{};
+  for (long i = 0; i < points; ++i) {
+    float* const row = z + i * stride;
+    Vec most = load(row);
+#pragma GCC unroll 4
+    for (long v = 1; v < vectors; ++v) most = max(most, load(row + v * kLanes));
+    const Vec largest = broadcast(largest_lane(most));
+    Vec sum{};
+#pragma GCC unroll 4
+    for (long v = 0; v < vectors; ++v) {
+      const Vec e = exp_nonpositive(load(row + v * kLanes) - largest);
+      store(row + v * kLanes, e);
+      sum += e;
     }
-    store_part(z + c, lanes_of(real, sum[0], broadcast(-__builtin_inff())), n);
-  });
-  Vec most = broadcast(-__builtin_inff()), sum{}, change{};
-  each([&](long c, long n) ATROUS_INLINE_LAMBDA {
-    most = max(most, lanes_of(n, load_part(z + c, n), broadcast(-__builtin_inff())));
-  });
-  const Vec largest = broadcast(largest_lane(most));
-  each([&](long c, long n) ATROUS_INLINE_LAMBDA {
-    const Vec e = lanes_of(n, exp_nonpositive(load_part(z + c, n) - largest), Vec{});
-    store_part(z + c, e, n);
-    sum += e;
-  });
-  const Vec factor = broadcast(1.0f / sum_lanes(sum));
-  each([&](long c, long n) ATROUS_INLINE_LAMBDA {
-    const long real = classes - c < n ? classes - c : n;
-    Vec v = load_part(z + c, n) * factor;
-    if (old && real > 0) {
-      const Vec before = load_part(old + i * classes + c, real);
-      const Vec step = (v - before) * relax;
-      v = relax == 1.0f ? v : before + step;
-      change = max(change, max(step, -step));
+    const Vec factor = broadcast(1.0f / sum_lanes(sum));
+#pragma GCC unroll 4
+    for (long v = 0; v < vectors; ++v) {
+      Vec q = load(row + v * kLanes) * factor;
+      if (old) {
+        const long n = classes - v * kLanes;
+        const float* const at = old + i * classes + v * kLanes;
+        const Vec before = n >= kLanes ? load(at) : n > 0 ? load_part(at, n) : Vec{};
+        const Vec step = (q - before) * relax;
+        if (relax != 1.0f) q = before + step;
+        change = max(change, max(step, -step));
+      }
+      store(row + v * kLanes, q);
     }
-    if (q && real > 0) store_part(q + i * classes + c, v, real);
-    for (int m = 0; m < count; ++m) {
-      const FusedTerm& t = terms[m];
-      const Vec value[1] = {v};
-      if (t.partial)
-        splat_corners<1>(t.corners, t.local + i * t.corners, t.weight + i * t.corners,
-                         t.pre ? t.pre[i] : 1.0f, stride, n, value, t.partial + c);
-    }
-  });
+  }
   return old ? largest_lane(change) : 0;
 }
 
@@ -317,77 +306,90 @@ void lattice_place(const LatticePlaceKeys& keys, long points, const float* featu
   }
 }
 
-void lattice_splat_run(const LatticeRun& run, const float* pre, const float* values, float* partial) {
-  for (long begin = 0; begin < run.classes;) {
-    const long left = (run.classes - begin + kLanes - 1) / kLanes;
-    if (left >= 4) {
-      splat_block<4>(run, begin, pre, values, partial);
-      begin += 4 * kLanes;
-    } else if (left >= 2) {
-      splat_block<2>(run, begin, pre, values, partial);
-      begin += 2 * kLanes;
-    } else {
-      splat_block<1>(run, begin, pre, values, partial);
-      begin += kLanes;
+void lattice_splat_run(const LatticeRun& run, const std::int32_t* rows, const float* pre, const float* values,
+                       float* table) {
+  float z[kBlockFloats];
+  for (long c = 0; c < run.stride; c += kMostFusedClasses) {
+    const long stride = run.stride - c < kMostFusedClasses ? run.stride - c : kMostFusedClasses;
+    for (long i = 0, n; i < run.points; i += n) {
+      n = points_of_block(stride, run.points - i);
+      load_rows(n, run.classes - c, stride, run.classes, values + i * run.classes + c, 0, z);
+      splat_points(run, i, n, c, stride, rows, pre, z, table);
     }
   }
 }
 
 void lattice_slice_run(const LatticeRun& run, const std::int32_t* global, const float* table, float scale,
                        const float* post, float* out) {
-  for (long begin = 0; begin < run.classes;) {
-    const long left = (run.classes - begin + kLanes - 1) / kLanes;
-    if (left >= 4) {
-      slice_block<4>(run, begin, global, table, scale, post, out);
-      begin += 4 * kLanes;
-    } else if (left >= 2) {
-      slice_block<2>(run, begin, global, table, scale, post, out);
-      begin += 2 * kLanes;
-    } else {
-      slice_block<1>(run, begin, global, table, scale, post, out);
-      begin += kLanes;
+  float z[kBlockFloats];
+  for (long c = 0; c < run.stride; c += kMostFusedClasses) {
+    const long stride = run.stride - c < kMostFusedClasses ? run.stride - c : kMostFusedClasses;
+    const long width = run.classes - c < stride ? run.classes - c : stride;
+    for (long i = 0, n; i < run.points; i += n) {
+      n = points_of_block(stride, run.points - i);
+      for (long k = 0; k < n * stride; k += kLanes) store(z + k, Vec{});
+      slice_points(run, i, n, c, stride, global, table, scale, post, z);
+      store_rows(n, width, stride, run.classes, z, out + i * run.classes + c);
     }
   }
 }
 
-void lattice_merge_rows(long begin, long end, long stride, const std::int32_t* first,
-                        const std::int32_t* list, const float* partial, float* table) {
-  for (long c = 0; c < stride; c += 2 * kLanes) {
-    // Two vectors of a row at a time, as far as it goes.
-    const long n0 = stride - c < kLanes ? stride - c : kLanes;
-    const long n1 = stride - c - kLanes < kLanes ? stride - c - kLanes : kLanes;
-    for (long u = begin; u < end; ++u) {
-      Vec a{}, b{};
-      for (std::int32_t k = first[u]; k < first[u + 1]; ++k) {
-        const float* row = partial + long(list[k]) * stride + c;
-        a += load_tail(row, n0);
-        if (n1 > 0) b += load_tail(row + kLanes, n1);
+void lattice_clear_rows(long floats, float* rows) {
+  for (long k = 0; k < floats; k += 8)
+    for (long v = 0; v < 8; v += kLanes) store(opaque(rows + k + v), Vec{});
+}
+
+void lattice_gather_rows(long begin, long end, long stride, const std::int32_t* shared,
+                         const std::int32_t* shared_begin, const std::int32_t* extras, float* table) {
+  for (long s = begin; s < end; ++s) {
+    float* const own = table + long(shared[s]) * stride;
+    for_columns(stride, [&]<int N>(long c) ATROUS_INLINE_LAMBDA {
+      Vec sum[N];
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) sum[v] = load(own + c + v * kLanes);
+      for (std::int32_t k = shared_begin[s]; k < shared_begin[s + 1]; ++k) {
+        const float* row = table + long(extras[k]) * stride + c;
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) sum[v] += load(row + v * kLanes);
       }
-      store_tail(table + u * stride + c, a, n0);
-      if (n1 > 0) store_tail(table + u * stride + c + kLanes, b, n1);
-    }
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) store(own + c + v * kLanes, sum[v]);
+    });
   }
 }
 
-void lattice_blur_rows(long begin, long end, long stride, const std::int32_t* plus, const std::int32_t* minus,
-                       const float* from, float* to) {
-  for (long u = begin; u < end; ++u) {
-    const float *own = from + u * stride, *next = from + long(plus[u]) * stride,
-                *before = from + long(minus[u]) * stride;
-    for (long c = 0; c < stride; c += kLanes) {
-      const long n = stride - c < kLanes ? stride - c : kLanes;
-      store_tail(to + u * stride + c,
-                 load_tail(own + c, n) + 0.5f * (load_tail(next + c, n) + load_tail(before + c, n)), n);
+void lattice_blur_chains(long begin, long end, long stride, const std::int32_t* chains, float* table) {
+  for_columns(stride, [&]<int N>(long c) ATROUS_INLINE_LAMBDA {
+    constexpr long kAhead = 12;  // vertices whose rows are on their way from memory
+    const auto row_of = [&](std::int32_t u)
+                            ATROUS_INLINE_LAMBDA { return opaque(table + long(u ^ (u >> 31)) * stride + c); };
+    Vec before[N], own[N];
+    float* row = row_of(chains[begin]);
+#pragma GCC unroll 4
+    for (int v = 0; v < N; ++v) before[v] = Vec{}, own[v] = load(row + v * kLanes);
+    for (long k = begin; k < end; ++k) {
+      const std::int32_t after = k + 1 < end ? chains[k + 1] : -1;  // its sign ends the chain
+      float* const next_row = k + 1 < end ? row_of(after) : row;
+      const float* const ahead = row_of(chains[k + kAhead < end ? k + kAhead : k]);
+      __builtin_prefetch(ahead, 1);
+      __builtin_prefetch(ahead + 16, 1);
+      const IntVec linked = broadcast(~(after >> 31));
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) {
+        const Vec next = load(next_row + v * kLanes);
+        store(row + v * kLanes, own[v] + 0.5f * ((Vec)((IntVec)next & linked) + before[v]));
+        before[v] = (Vec)((IntVec)own[v] & linked);
+        own[v] = next;
+      }
+      row = next_row;
     }
-  }
+  });
 }
 
 void lattice_scale_rows(long begin, long end, long stride, const float* factors, float* table) {
   for (long u = begin; u < end; ++u)
-    for (long c = 0; c < stride; c += kLanes) {
-      const long n = stride - c < kLanes ? stride - c : kLanes;
-      store_tail(table + u * stride + c, load_tail(table + u * stride + c, n) * load_tail(factors + c, n), n);
-    }
+    for (long c = 0; c < stride; c += kLanes)
+      store(table + u * stride + c, load(table + u * stride + c) * load(factors + c));
 }
 
 void lattice_mix_rows(long begin, long end, long stride, long classes, const float* columns, float* table) {
@@ -395,32 +397,55 @@ void lattice_mix_rows(long begin, long end, long stride, long classes, const flo
   for (long u = begin; u < end; ++u) {
     float* own = table + u * stride;
     for (long b = 0; b < classes; ++b) row[b] = own[b];
-    for (long c = 0; c < stride; c += kLanes) {
-      const long n = stride - c < kLanes ? stride - c : kLanes;
-      Vec sum{};
-      for (long b = 0; b < classes; ++b) sum += row[b] * load_tail(columns + b * stride + c, n);
-      store_tail(own + c, sum, n);
-    }
+    for_columns(stride, [&]<int N>(long c) ATROUS_INLINE_LAMBDA {
+      Vec sum[N];
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) sum[v] = Vec{};
+      for (long b = 0; b < classes; ++b)
+#pragma GCC unroll 4
+        for (int v = 0; v < N; ++v) sum[v] += row[b] * load(columns + b * stride + c + v * kLanes);
+#pragma GCC unroll 4
+      for (int v = 0; v < N; ++v) store(own + c + v * kLanes, sum[v]);
+    });
   }
 }
 
-float lattice_update_run(const FusedTerm* terms, int count, long points, long classes, long stride,
-                         const float* logits, float relax, const float* old, float* q) {
-  const long vectors = (classes + kLanes - 1) / kLanes;
+float lattice_update_run(const FusedTerm* terms, int count, const float* logits, float relax,
+                         const float* old, float* q) {
+  float z[kBlockFloats];
+  const long points = terms[0].run.points, classes = terms[0].run.classes, stride = terms[0].run.stride;
   float change = 0;
-  for (long i = 0; i < points; ++i) {
-    float of_point = 0;
-    if (vectors == 1)
-      of_point = update_point<1>(terms, count, i, classes, stride, logits, relax, old, q);
-    else if (vectors == 2)
-      of_point = update_point<2>(terms, count, i, classes, stride, logits, relax, old, q);
-    else if (vectors == 3)
-      of_point = update_point<3>(terms, count, i, classes, stride, logits, relax, old, q);
-    else if (vectors == 4)
-      of_point = update_point<4>(terms, count, i, classes, stride, logits, relax, old, q);
-    else
-      of_point = update_long_point(terms, count, i, classes, stride, logits, relax, old, q);
-    change = of_point <= change ? change : of_point;
+  for (long i = 0, n; i < points; i += n) {
+    n = points_of_block(stride, points - i);
+    load_rows(n, classes, stride, classes, logits + i * classes, -__builtin_inff(), z);
+    for (int m = 0; m < count; ++m) {
+      const FusedTerm& t = terms[m];
+      if (t.table) slice_points(t.run, i, n, 0, stride, t.global, t.table, t.scale, t.post, z);
+    }
+    const float* const before = old ? old + i * classes : nullptr;
+    float of_block = 0;
+    switch (stride / kLanes) {
+      case 1:
+        of_block = softmax_rows<1>(n, classes, stride, relax, before, z);
+        break;
+      case 2:
+        of_block = softmax_rows<2>(n, classes, stride, relax, before, z);
+        break;
+      case 3:
+        of_block = softmax_rows<3>(n, classes, stride, relax, before, z);
+        break;
+      case 4:
+        of_block = softmax_rows<4>(n, classes, stride, relax, before, z);
+        break;
+      default:
+        of_block = softmax_rows<0>(n, classes, stride, relax, before, z);
+    }
+    change = of_block <= change ? change : of_block;
+    if (q) store_rows(n, classes, stride, classes, z, q + i * classes);
+    for (int m = 0; m < count; ++m) {
+      const FusedTerm& t = terms[m];
+      if (t.next) splat_points(t.run, i, n, 0, stride, t.rows, t.pre, z, t.next);
+    }
   }
   return change;
 }
