@@ -52,10 +52,10 @@ Tensor unary_of(const Flags& flags) {
 void refine(const Flags& flags) {
   if (flags.probabilities.empty() == flags.labels.empty())
     throw UsageError("give one of --probabilities and --labels");
-  flags.common.apply();
+  const Device device = flags.common.apply();
   const models::CrfParameters parameters = flags.crf.parameters();
   const Tensor image = io::read_image(flags.image), unary = unary_of(flags);
-  const Tensor q = models::dense_crf(unary, image, parameters);
+  const Tensor q = models::dense_crf(unary.to(device), image, parameters).to(kCpu);
   const Tensor labels = argmax_channels(q);
   const std::filesystem::path out = flags.out;
   std::filesystem::create_directories(out);
@@ -86,6 +86,7 @@ int main(int argc, char** argv) {
       ->capture_default_str();
   app.add_option("--out", flags.out, "Folder for the results")->capture_default_str();
   flags.crf.add_to(app, "default: demo with 10 iterations");
+  app.add_option("--device", flags.common.device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--threads", flags.common.threads, "Threads (default: the processors this process may use)")
       ->check(CLI::Range(1, 1024));
   return run(app, argc, argv, [&] { refine(flags); });
