@@ -62,8 +62,8 @@ void start_tile(const Lattice& l, std::int64_t t, std::int64_t stride, float* ta
   }
 }
 
-// Asks for memory that is read soon, in pieces that the processor's own prefetching does not foresee: the rows
-// of a tile, the runs of the next line.
+// Asks for memory that is read soon, in pieces that the processor's own prefetching does not foresee: the
+// rows of a tile, the runs of the next line.
 template <class T>
 void fetch(const T* begin, std::int64_t count) {
   const char* const bytes = reinterpret_cast<const char*>(begin);
@@ -81,9 +81,7 @@ class VertexTable {
  public:
   VertexTable(Span<const std::uint64_t> keys, Span<const std::int32_t> slots, std::int64_t parts)
       : keys_(keys), slots_(slots), parts_(parts), part_size_(slots.size() / parts) {}
-  std::int64_t part_of(std::uint64_t hash) const {
-    return std::int64_t(hash >> 40) & (parts_ - 1);
-  }
+  std::int64_t part_of(std::uint64_t hash) const { return std::int64_t(hash >> 40) & (parts_ - 1); }
   std::int64_t find(std::uint64_t key, std::uint64_t hash) const {
     const std::int64_t begin = part_of(hash) * part_size_, mask = part_size_ - 1;
     std::int64_t at = std::int64_t(hash) & mask;
@@ -234,18 +232,14 @@ Numbered number_vertices(const LatticeDims& dims, Span<const std::int32_t> tile_
   return {vertices, parts};
 }
 
-std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Numbered& numbered,
-                  Span<const std::uint64_t> local_keys, Span<const std::int32_t> slots,
-                  Span<const std::int32_t> tile_begin, Span<const std::int32_t> global,
-                  Span<const std::int32_t> first, Span<std::int32_t> vertex_begin, Span<std::int32_t> shared,
-                  Span<std::int32_t> shared_begin, Span<std::int32_t> extras, Span<std::int32_t> plus,
-                  Span<std::int32_t> chains, Span<std::int64_t> chain_counts) {
-  const std::int64_t vertices = numbered.vertices, corners = dims.corners();
-  // Vertices are numbered in the order of their first locals: the tile's own are those from its begin on.
-  for (std::int64_t t = 0; t < vertex_begin.size(); ++t)
-    vertex_begin[t] = std::int32_t(std::lower_bound(first.begin(), first.begin() + vertices, tile_begin[t]) -
-                                   first.begin());
-  // A counting sort of the other locals by vertex. shared_begin[u + 1] counts, then is where u's end.
+namespace {
+
+// A counting sort, by vertex, of the locals that are not the first of theirs. Returns V.
+std::int64_t list_extras(std::int64_t vertices, Span<const std::int32_t> tile_begin,
+                         Span<const std::int32_t> global, Span<const std::int32_t> vertex_begin,
+                         Span<std::int32_t> shared, Span<std::int32_t> shared_begin,
+                         Span<std::int32_t> extras) {
+  // shared_begin[u + 1] counts, then is where u's begin, and in the end where they end.
   std::fill(shared_begin.begin(), shared_begin.end(), 0);
   const auto for_extras = [&](const auto& body) {  // body(local), in their order
     for (std::int64_t t = 0; t + 1 < vertex_begin.size(); ++t)
@@ -263,11 +257,17 @@ std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Number
   }
   std::int32_t extra = std::int32_t(vertices);
   for_extras([&](std::int64_t l) { extras[shared_begin[global[l] + 1]++] = extra++; });
-  // Now shared_begin[u + 1] is where u's end; of the shared ones that is all that is kept.
+  // Of that, only what belongs to the shared ones is kept.
   shared_begin[0] = 0;
   for (std::int64_t s = 0; s < count; ++s) shared_begin[s + 1] = shared_begin[shared[s] + 1];
+  return count;
+}
 
-  // The next vertex along each axis.
+// plus[axis, u]: the next vertex along the axis, or kNoVertex.
+void find_next(const LatticeDims& dims, const LatticeKeys& keys, const Numbered& numbered,
+               Span<const std::uint64_t> local_keys, Span<const std::int32_t> slots,
+               Span<const std::int32_t> global, Span<const std::int32_t> first, Span<std::int32_t> plus) {
+  const std::int64_t vertices = numbered.vertices, corners = dims.corners();
   const VertexTable table(local_keys, slots, numbered.parts);
   std::uint64_t steps[2][simd::kMostPlacedFeatures + 1];  // for remainders below d, and for d
   for (int axis = 0; axis < corners; ++axis)
@@ -278,7 +278,8 @@ std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Number
     std::uint64_t wanted[3][kBlock][simd::kMostPlacedFeatures + 1];
     for (std::int64_t block = begin; block < end + 2 * kBlock; block += kBlock) {
       const auto each = [&](std::int64_t first_of_block, const auto& body) {
-        for (std::int64_t u = std::max(begin, first_of_block); u < std::min(end, first_of_block + kBlock); ++u)
+        for (std::int64_t u = std::max(begin, first_of_block); u < std::min(end, first_of_block + kBlock);
+             ++u)
           for (int axis = 0; axis < corners; ++axis)
             body(u, axis, wanted[(first_of_block - begin) / kBlock % 3][u - first_of_block][axis]);
       };
@@ -297,6 +298,11 @@ std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Number
       });
     }
   });
+}
+
+// Follows the next vertices from those that none comes before. plus is used up.
+void walk_chains(std::int64_t vertices, std::int64_t corners, Span<std::int32_t> plus,
+                 Span<std::int32_t> chains, Span<std::int64_t> chain_counts) {
   parallel_for(corners, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t axis = begin; axis < end; ++axis) {
       std::int32_t *next = plus.data() + axis * vertices, *chain = chains.data() + axis * vertices;
@@ -315,7 +321,23 @@ std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Number
       chain_counts[axis] = length;
     }
   });
-  return count;
+}
+
+}  // namespace
+
+std::int64_t link(const LatticeDims& dims, const LatticeKeys& keys, const Numbered& numbered,
+                  Span<const std::uint64_t> local_keys, Span<const std::int32_t> slots,
+                  Span<const std::int32_t> tile_begin, Span<const std::int32_t> global,
+                  Span<const std::int32_t> first, Span<std::int32_t> vertex_begin, Span<std::int32_t> shared,
+                  Span<std::int32_t> shared_begin, Span<std::int32_t> extras, Span<std::int32_t> plus,
+                  Span<std::int32_t> chains, Span<std::int64_t> chain_counts) {
+  // Vertices are numbered in the order of their first locals: the tile's own are those from its begin on.
+  for (std::int64_t t = 0; t < vertex_begin.size(); ++t)
+    vertex_begin[t] = std::int32_t(
+        std::lower_bound(first.begin(), first.begin() + numbered.vertices, tile_begin[t]) - first.begin());
+  find_next(dims, keys, numbered, local_keys, slots, global, first, plus);
+  walk_chains(numbered.vertices, dims.corners(), plus, chains, chain_counts);
+  return list_extras(numbered.vertices, tile_begin, global, vertex_begin, shared, shared_begin, extras);
 }
 
 void splat(const Lattice& lattice, std::int64_t classes, const float* pre, const float* values,
