@@ -11,9 +11,10 @@
 // outside of the image count as zero.
 //
 // On the CPU, single precision takes the tuned kernels of this folder: direct.h for every shape, winograd.h
-// where it needs fewer products, weight_gradient.h; double and bf16 take the plain loops of conv2d_body.h. On
-// CUDA, double takes those same loops, the others implicit_gemm.cuh and weight_gemm.cuh, and 1x1 windows
-// gemm.h. All add up every output in one order that follows from the sizes alone.
+// where it needs fewer products, in_place.h for short sums, weight_gradient.h; double and bf16 take the plain
+// loops of conv2d_body.h. On CUDA, double takes those same loops, the others implicit_gemm.cuh and
+// weight_gemm.cuh, and 1x1 windows gemm.h. All add up every output in one order that follows from the sizes
+// alone.
 
 namespace atrous::kernels {
 

@@ -30,7 +30,7 @@ std::int64_t packed_size(Gather direction, const Conv2dDims& dims) {
 }
 std::int64_t workspace_size(Gather direction, const Conv2dDims& dims) {
   if (takes_winograd(direction, dims)) return winograd_workspace_size(WinogradBlocking(direction, dims));
-  return direct_workspace_size(DirectBlocking(direction, dims));
+  return direct_workspace_size(DirectBlocking(direction, dims), dims);
 }
 void pack(Gather direction, const Conv2dDims& dims, Span<const float> weight, Span<float> packed) {
   if (takes_winograd(direction, dims))

@@ -6,6 +6,7 @@
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/gather_plan.h"
+#include "atrous/kernels/conv2d/in_place.h"
 #include "atrous/kernels/conv2d/window_pack_simd.h"
 
 // Loops, from the outside in: a block of tiles (112 pixels) -> a block of columns -> a step of the sum (a
@@ -184,24 +185,30 @@ class Worker {
 
 }  // namespace
 
-std::int64_t direct_workspace_size(const DirectBlocking& b) {
-  return round_up(b.columns, b.tile.columns) + threads() * (b.a_size() + b.sums_size());
+std::int64_t direct_workspace_size(const DirectBlocking& b, const Conv2dDims& dims) {
+  const std::int64_t each = b.in_place ? in_place_scratch_size(b, dims) : b.a_size() + b.sums_size();
+  return round_up(b.columns, b.tile.columns) + threads() * each;
 }
 
 void direct_run(const DirectBlocking& b, const Conv2dDims& dims, Span<const float> source,
                 Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                 Span<float> destination) {
-  const GatherPlan plan = b.windows                        ? GatherPlan::windows(dims, b.tile.rows)
-                          : b.direction == Gather::forward ? GatherPlan::forward(dims, b.tile.rows)
-                                                           : GatherPlan::backward_input(dims, b.tile.rows);
   const std::int64_t bias_size = round_up(b.columns, b.tile.columns);
-  const std::int64_t each = b.a_size() + b.sums_size();
-  Job job{b, dims, plan, source.data(), packed.data(), nullptr, int(epilogue.activation), destination.data()};
+  const float* bias = nullptr;
   if (!epilogue.bias.empty()) {
     const Span<float> padded = workspace.part(0, bias_size);
     std::fill(std::copy(epilogue.bias.begin(), epilogue.bias.end(), padded.begin()), padded.end(), 0.0f);
-    job.bias = padded.data();
+    bias = padded.data();
   }
+  if (b.in_place)
+    return in_place_run(b, dims, source.data(), packed.data(), bias, int(epilogue.activation),
+                        workspace.part(bias_size, workspace.size() - bias_size), destination.data());
+  const GatherPlan plan = b.windows                        ? GatherPlan::windows(dims, b.tile.rows)
+                          : b.direction == Gather::forward ? GatherPlan::forward(dims, b.tile.rows)
+                                                           : GatherPlan::backward_input(dims, b.tile.rows);
+  const std::int64_t each = b.a_size() + b.sums_size();
+  const Job job{
+      b, dims, plan, source.data(), packed.data(), bias, int(epilogue.activation), destination.data()};
   // Tiles are shared out by cost. Results do not depend on it.
   const int parts =
       int(std::min<std::int64_t>({threads(), (workspace.size() - bias_size) / each, plan.tiles}));

@@ -24,6 +24,7 @@ struct DirectBlocking {
 
   simd::TileShape tile;
   Gather direction;
+  bool in_place;               ///< short sums: nothing is packed but the weights (in_place.h)
   bool windows;                ///< few channels: whole windows are one sum (window_pack_simd.h)
   std::int64_t taps, depth;    ///< matrices, and rows of each: taps of the window, channels of the source
   std::int64_t columns;        ///< channels of the destination
@@ -48,7 +49,7 @@ void direct_pack(const DirectBlocking& blocking, const Conv2dDims& dims, Span<co
                  Span<float> packed);
 
 /// Floats that direct_run needs beside the packed weights, for as many threads as there are now.
-std::int64_t direct_workspace_size(const DirectBlocking& blocking);
+std::int64_t direct_workspace_size(const DirectBlocking& blocking, const Conv2dDims& dims);
 
 /// destination = activation(bias + gathered source * weights)
 void direct_run(const DirectBlocking& blocking, const Conv2dDims& dims, Span<const float> source,

@@ -2,6 +2,7 @@
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/in_place.h"
 #include "atrous/kernels/conv2d/window_pack_simd.h"
 #include "atrous/kernels/gemm/panels.h"
 
@@ -24,8 +25,12 @@ DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::til
   const std::int64_t channels = forward ? d.in_channels : d.out_channels;
   const std::int64_t row = d.window_w * channels;
   columns = forward ? d.out_channels : d.in_channels;
-  windows = forward && window_sums(d);
-  if (windows) {
+  in_place = reads_in_place(direction, d);
+  windows = forward && !in_place && window_sums(d);
+  if (in_place) {
+    taps = 1, depth = d.taps() * channels, window_rows = d.window_h;
+    block_depth = round_up(depth, simd::kChunk);
+  } else if (windows) {
     taps = 1, depth = d.taps() * channels;
     window_rows = std::clamp<std::int64_t>(kBlockDepth * 3 / 2 / row, 1, d.window_h);
     block_depth = window_rows * row;
@@ -35,7 +40,8 @@ DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::til
     block_depth = round_up((depth + blocks - 1) / blocks, simd::kChunk);  // 2/3 to 3/2 of what is wanted
   }
   depth_blocks = (depth + block_depth - 1) / block_depth;
-  block_columns = std::min(round_up(columns, tile.columns), kBlockColumns);
+  block_columns = round_up(columns, tile.columns);
+  if (!in_place) block_columns = std::min(block_columns, kBlockColumns);
   block_tiles = kBlockRows / tile.rows;
 }
 

@@ -5,7 +5,9 @@
 #include <limits>
 #include <vector>
 
+#include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
+#include "atrous/kernels/conv2d/in_place.h"
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -255,6 +257,58 @@ TEST_CASE("conv2d kernels: reductions longer than a block", "[kernels][conv2d]")
              .window_w = 3,
              .stride = 2,
              .padding = 1});
+}
+
+TEST_CASE("conv2d kernels: short sums are read in place, at every edge of their tiles", "[kernels][conv2d]") {
+  using kernels::Gather;
+  using kernels::reads_in_place;
+  const auto sized = [](Conv2dDims d) { return kernels::with_output_size(d); };
+  const Conv2dDims pointwise =
+      sized({.batch = 1, .in_h = 33, .in_w = 33, .in_channels = 960, .out_channels = 160});
+  CHECK((reads_in_place(Gather::forward, pointwise) && reads_in_place(Gather::backward_input, pointwise)));
+  Conv2dDims stem = {.batch = 1, .in_h = 33, .in_w = 65, .in_channels = 3, .out_channels = 32};
+  stem.window_h = stem.window_w = 3, stem.padding = 1, stem.stride = 2;
+  CHECK(reads_in_place(Gather::forward, sized(stem)));
+  CHECK_FALSE(reads_in_place(Gather::backward_input, sized(stem)));
+  stem.rate = 2;  // taps do not lie side by side
+  CHECK_FALSE(reads_in_place(Gather::forward, sized(stem)));
+  CHECK_FALSE(reads_in_place(
+      Gather::forward, sized({.batch = 1, .in_h = 9, .in_w = 9, .in_channels = 3000, .out_channels = 8})));
+
+  // Lines shorter than a tile, of one and of two more pixels.
+  for (const std::int64_t width : {1, 2, 5, 13, 14, 15, 28, 29})
+    check_all({.batch = 2,
+               .in_h = 3,
+               .in_w = width + 1,
+               .in_channels = 4,
+               .out_channels = 33,
+               .window_h = 3,
+               .window_w = 2,
+               .padding = {2, 0, 2, 0}});
+  // Pixels that fall into one set of the cache, weights beyond the L2 cache, strides.
+  check_all({.batch = 1, .in_h = 1, .in_w = 31, .in_channels = 1024, .out_channels = 40});
+  check_all({.batch = 1, .in_h = 5, .in_w = 29, .in_channels = 512, .out_channels = 20, .stride = 2});
+  check_all({.batch = 1, .in_h = 7, .in_w = 11, .in_channels = 600, .out_channels = 470});
+}
+
+TEST_CASE("conv2d kernels: short sums have the same bits for every number of threads", "[kernels][conv2d]") {
+  for (const std::int64_t taps : {1, 3}) {
+    const Problem<float> p(kernels::with_output_size({.batch = 3,
+                                                      .in_h = 9,
+                                                      .in_w = 19,
+                                                      .in_channels = 5,
+                                                      .out_channels = 35,
+                                                      .window_h = taps,
+                                                      .window_w = taps,
+                                                      .padding = taps / 2}));
+    REQUIRE(kernels::reads_in_place(kernels::Gather::forward, p.d));
+    std::vector<std::vector<float>> y;
+    for (const int team : {1, 2, 3, 7}) {
+      const ThreadsScope scope(team);
+      y.push_back(p.forward(true, Activation::relu));
+    }
+    for (const auto& other : y) CHECK(other == y[0]);
+  }
 }
 
 }  // namespace atrous::tests

@@ -1,0 +1,30 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/core/span.h"
+#include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/conv2d/direct.h"
+
+// Convolutions read where they lie. A tile is a few neighbours of one row of the destination. Where taps lie
+// side by side (rate 1), a row of the window is one run of window_w * channels floats of the source, and
+// neighbours' runs begin stride * channels floats apart: the product reads them from there, and sums from the
+// first run to the last in registers. Nothing is copied and no sum is put aside, which is what weighs most on
+// narrow 1x1 convolutions and on the first layers of networks, with their three channels. Tiles at the border
+// copy their runs, with zeros beside them; so do pixels that would push each other out of the L1 cache.
+
+namespace atrous::kernels {
+
+/// Whether these sizes are read in place: 1x1 convolutions without padding and windows at rate 1, while the
+/// sum and the weights are not too large. By the sizes alone.
+bool reads_in_place(Gather direction, const Conv2dDims& dims);
+
+/// Floats of scratch memory for one thread.
+std::int64_t in_place_scratch_size(const DirectBlocking& blocking, const Conv2dDims& dims);
+
+/// As direct_run; `bias` is padded to whole panels, or null.
+void in_place_run(const DirectBlocking& blocking, const Conv2dDims& dims, const float* source,
+                  const float* packed, const float* bias, int activation, Span<float> scratch,
+                  float* destination);
+
+}  // namespace atrous::kernels

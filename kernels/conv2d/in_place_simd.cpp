@@ -1,0 +1,111 @@
+#include "atrous/kernels/conv2d/in_place_simd.h"
+
+#include "atrous/kernels/gemm/gemm_tile_simd.h"
+#include "atrous/kernels/simd_vector.h"
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+namespace {
+
+// Sums rest in registers from the first run to the last. Three rows share a pointer, the other two lie one
+// and two strides behind it: so the addresses of fourteen rows fit into the registers that there are.
+template <int Rows, int Vectors>
+void tile(const InPlaceTile& t) {
+  Vec sum[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec{};
+  for (int i = 0; i < t.store_rows; ++i) {  // owned by the time they are written
+    const float* row = t.out + i * t.out_stride;
+    for (int line = 0; line < Vectors * kLanes; line += 16) __builtin_prefetch(row + line, 1, 3);
+  }
+  const long stride = t.a_stride;
+  for (int run = 0; run < t.runs; ++run) {
+    const float* b = t.b[run];
+    const float* a[(Rows + 2) / 3];
+#pragma GCC unroll 5
+    for (int i = 0; i < (Rows + 2) / 3; ++i) a[i] = t.a[run] + 3 * i * stride;
+    const float* next = t.a[run] + t.ahead;
+    for (long d = 0; d < t.depth;) {
+      for (long line = 0; line < t.next_lines; ++line, next += 16) __builtin_prefetch(next, 0, 3);
+      for (const long until = t.depth - d < kNextSteps ? t.depth : d + kNextSteps; d < until; ++d) {
+        Vec right[Vectors];
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * kLanes);
+        b += Vectors * kLanes;
+#pragma GCC unroll 16
+        for (int i = 0; i < Rows; ++i) {
+          const Vec left = broadcast(a[i / 3][i % 3 * stride + d]);
+#pragma GCC unroll 2
+          for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
+        }
+      }
+    }
+  }
+  if (t.bias)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) {
+      const Vec bias = load(t.bias + v * kLanes);
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) sum[i][v] += bias;
+    }
+  if (t.activation) {
+    const Vec most = broadcast(t.activation == 2 ? 6.0f : __builtin_inff());
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) {
+        const Vec y = sum[i][v] <= Vec{} ? Vec{} : sum[i][v];
+        sum[i][v] = y >= most ? most : y;
+      }
+  }
+  const long last = t.columns - (Vectors - 1) * kLanes;  // of the last vector
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i)
+    if (i < t.store_rows) {
+      float* row = t.out + i * t.out_stride;
+#pragma GCC unroll 2
+      for (int v = 0; v + 1 < Vectors; ++v) store(row + v * kLanes, sum[i][v]);
+      if (last == kLanes)
+        store(row + (Vectors - 1) * kLanes, sum[i][Vectors - 1]);
+      else
+        store_part(row + (Vectors - 1) * kLanes, sum[i][Vectors - 1], last);
+    }
+}
+
+template <int Vectors>
+void tile_of_height(const InPlaceTile& t) {
+  switch (t.rows) {
+    case 2:
+      return tile<2, Vectors>(t);
+    case 4:
+      return tile<4, Vectors>(t);
+    case 6:
+      return tile<6, Vectors>(t);
+#if ATROUS_VECTOR_BYTES == 64
+    case 8:
+      return tile<8, Vectors>(t);
+    case 10:
+      return tile<10, Vectors>(t);
+    case 12:
+      return tile<12, Vectors>(t);
+    case 14:
+      return tile<14, Vectors>(t);
+#endif
+  }
+}
+
+}  // namespace
+
+static_assert(kTileVectors == 2);
+
+void in_place_tile(const InPlaceTile& t) {
+  if (t.columns > kLanes)
+    tile_of_height<2>(t);
+  else
+    tile_of_height<1>(t);
+}
+
+int in_place_height(int rows) { return (rows + 1) / 2 * 2; }
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA

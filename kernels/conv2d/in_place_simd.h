@@ -1,0 +1,37 @@
+#pragma once
+
+#include <cstdint>
+
+#include "atrous/kernels/simd.h"
+
+// The register tile of in_place.h.
+
+namespace atrous::kernels::simd {
+
+/// Most runs of a window: its rows.
+inline constexpr int kMostRuns = 16;
+inline constexpr int kNextSteps = 16;
+
+/// A tile of `rows` outputs that lie side by side, times `columns` channels. Row i of the left factor begins
+/// at a[run] + i * a_stride; the sum runs over `depth` floats of each run.
+struct InPlaceTile {
+  int rows = 0;     ///< of in_place_heights()
+  int columns = 0;  ///< 1..TileShape::columns
+  int runs = 0;
+  std::int64_t depth = 0, a_stride = 0, out_stride = 0;
+  const float* a[kMostRuns] = {};
+  const float* b[kMostRuns] = {};  ///< [depth][columns rounded up to lanes]
+  float* out = nullptr;
+  const float* bias = nullptr;  ///< [columns rounded up to lanes], or null
+  int activation = 0;           ///< 0 none, 1 relu, 2 relu6
+  int store_rows = 0;           ///< rows that are written: the first ones
+  /// Fetched meanwhile: from `ahead` floats behind each run on, `next_lines` lines every kNextSteps of the
+  /// sum.
+  std::int64_t ahead = 0, next_lines = 0;
+};
+ATROUS_SIMD(in_place_tile, const InPlaceTile& tile);
+
+/// The least height of a tile that holds `rows`, which are at most those of the register tile.
+ATROUS_SIMD_RESULT(int, in_place_height, int rows);
+
+}  // namespace atrous::kernels::simd
