@@ -1,4 +1,7 @@
 #include "atrous/kernels/batch_norm/batch_norm_activation.h"
+
+#include <type_traits>
+
 #include "atrous/kernels/batch_norm/batch_norm_passes.h"
 #include "atrous/kernels/elementwise/elementwise.h"
 
@@ -30,13 +33,29 @@ void normalise_and_add(Stream stream, const BatchNormDims& dims, Span<const T> x
   const std::int64_t channels = dims.channels, pixels = y.size() / channels;
   const A *center = k, *scale = k + channels, *shift = k + 2 * channels;
   if (residual.empty() || sizeof(T) == sizeof(A)) {
-    chunk_normalise(x.data(), pixels, channels, center, scale, shift, y.data());
+    chunk_normalise(x.data(), pixels, channels, center, scale, shift, y.data(), false);
     if (!residual.empty()) add_forward<T>(stream, y, residual, y);
     return;
   }
   for (std::int64_t i = 0; i < y.size(); i += channels)
     for (std::int64_t c = 0; c < channels; ++c)
       y[i + c] = T((A(x[i + c]) - center[c]) * scale[c] + shift[c] + A(residual[i + c]));
+}
+
+/// y = activation((x - center) scale + shift + residual).
+template <class T>
+void normalise_and_activate(Stream stream, const BatchNormDims& dims, Activation activation, Span<const T> x,
+                            Span<const T> residual, const Accumulator<T>* k, Span<T> y, bool past_cache) {
+  const std::int64_t channels = dims.channels;
+  if constexpr (std::is_same_v<T, float>) {
+    simd::chunk_normalise(x.data(), y.size() / channels, channels, k, k + channels, k + 2 * channels,
+                          residual.empty() ? nullptr : residual.data(), int(activation), y.data(),
+                          past_cache);
+    if (past_cache) streaming_fence();
+  } else {
+    normalise_and_add(stream, dims, x, residual, k, y);
+    activate(stream, activation, y);
+  }
 }
 
 }  // namespace
@@ -48,12 +67,12 @@ void batch_norm_activation_forward(Stream stream, const BatchNormDims& dims, Act
   const std::int64_t channels = dims.channels;
   for_each(channels, BatchNormCoefficients<T>{channels, norm.mean, norm.var, norm.epsilon, norm.gamma,
                                               norm.beta, coefficients});
+  const bool past_cache = leaves_cache(dims, y);
   for_each_chunk(dims, true, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     const std::int64_t at = first * channels, n = count * channels;
-    const Span<T> of_chunk = y.part(at, n);
-    normalise_and_add(stream, dims, x.part(at, n), residual.empty() ? residual : residual.part(at, n),
-                      coefficients.data(), of_chunk);
-    activate(stream, activation, of_chunk);
+    normalise_and_activate(stream, dims, activation, x.part(at, n),
+                           residual.empty() ? residual : residual.part(at, n), coefficients.data(),
+                           y.part(at, n), past_cache);
   });
 }
 ATROUS_INSTANTIATE(batch_norm_activation_forward);

@@ -30,7 +30,7 @@ void chunk_statistics(const T* x, std::int64_t pixels, std::int64_t channels, do
 /// y = (x - center) scale + shift.
 template <class T>
 void chunk_normalise(const T* x, std::int64_t pixels, std::int64_t channels, const Accumulator<T>* center,
-                     const Accumulator<T>* scale, const Accumulator<T>* shift, T* y) {
+                     const Accumulator<T>* scale, const Accumulator<T>* shift, T* y, bool /*past_cache*/) {
   for (std::int64_t p = 0; p < pixels; ++p, x += channels, y += channels)
     for (std::int64_t c = 0; c < channels; ++c)
       y[c] = T((Accumulator<T>(x[c]) - center[c]) * scale[c] + shift[c]);
@@ -53,7 +53,7 @@ void chunk_gradient_sums(const T* x, const T* dy, std::int64_t pixels, std::int6
 template <class T>
 void chunk_input_gradient(const T* x, const T* dy, std::int64_t pixels, std::int64_t channels,
                           const Accumulator<T>* center, const Accumulator<T>* a, const Accumulator<T>* b,
-                          const Accumulator<T>* constant, T* dx) {
+                          const Accumulator<T>* constant, T* dx, bool /*past_cache*/) {
   using A = Accumulator<T>;
   for (std::int64_t p = 0; p < pixels; ++p, x += channels, dy += channels, dx += channels)
     for (std::int64_t c = 0; c < channels; ++c)

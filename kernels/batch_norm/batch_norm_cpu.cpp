@@ -68,9 +68,10 @@ void batch_norm_forward(Stream, const BatchNormDims& dims, Span<const T> x, Span
   const std::int64_t channels = dims.channels;
   for_each(channels, BatchNormCoefficients<T>{channels, mean, var, epsilon, gamma, beta, coefficients});
   const Accumulator<T>* k = coefficients.data();
+  const bool past_cache = leaves_cache(dims, y);
   for_each_chunk(dims, true, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     chunk_normalise(x.data() + first * channels, count, channels, k, k + channels, k + 2 * channels,
-                    y.data() + first * channels);
+                    y.data() + first * channels, past_cache);
   });
 }
 ATROUS_INSTANTIATE(batch_norm_forward);

@@ -8,6 +8,7 @@
 #include "atrous/kernels/batch_norm/batch_norm_chunks.h"
 #include "atrous/kernels/batch_norm/batch_norm_simd.h"
 #include "atrous/kernels/for_each.h"
+#include "atrous/kernels/streaming_fence.h"
 
 // How the CPU's kernels walk the pixels: chunk after chunk, one thread a chunk, floats through the vector
 // code.
@@ -32,14 +33,23 @@ void for_each_chunk(const BatchNormDims& dims, bool backwards, const Body& body)
   });
 }
 
+/// Whether a result is better written past the cache: what it would push out is read sooner than it is.
+template <class T>
+bool leaves_cache(const BatchNormDims& dims, Span<T> result) {
+  constexpr std::int64_t kCached = 14 << 20;
+  return result.size() * std::int64_t(sizeof(T)) > kCached && dims.channels % 16 == 0 &&
+         std::uintptr_t(result.data()) % 64 == 0;
+}
+
 // These overloads are preferred to the plain templates.
 inline void chunk_statistics(const float* x, std::int64_t pixels, std::int64_t channels, double* mean,
                              double* squares) {
   simd::chunk_statistics(x, pixels, channels, mean, squares);
 }
 inline void chunk_normalise(const float* x, std::int64_t pixels, std::int64_t channels, const float* center,
-                            const float* scale, const float* shift, float* y) {
-  simd::chunk_normalise(x, pixels, channels, center, scale, shift, y);
+                            const float* scale, const float* shift, float* y, bool past_cache) {
+  simd::chunk_normalise(x, pixels, channels, center, scale, shift, nullptr, 0, y, past_cache);
+  if (past_cache) streaming_fence();
 }
 inline void chunk_gradient_sums(const float* x, const float* dy, std::int64_t pixels, std::int64_t channels,
                                 const float* center, double* sum_dy, double* sum_dyx) {
@@ -47,8 +57,9 @@ inline void chunk_gradient_sums(const float* x, const float* dy, std::int64_t pi
 }
 inline void chunk_input_gradient(const float* x, const float* dy, std::int64_t pixels, std::int64_t channels,
                                  const float* center, const float* a, const float* b, const float* constant,
-                                 float* dx) {
-  simd::chunk_input_gradient(x, dy, pixels, channels, center, a, b, constant, dx);
+                                 float* dx, bool past_cache) {
+  simd::chunk_input_gradient(x, dy, pixels, channels, center, a, b, constant, dx, past_cache);
+  if (past_cache) streaming_fence();
 }
 inline void chunk_scale(const float* dy, std::int64_t pixels, std::int64_t channels, const float* a,
                         float* dx) {
@@ -87,10 +98,11 @@ void input_gradient(const BatchNormDims& dims, Span<const T> x, Span<const T> dy
                     Span<const Accumulator<T>> coefficients, Span<T> dx) {
   const std::int64_t channels = dims.channels;
   const Accumulator<T>* k = coefficients.data();
+  const bool past_cache = leaves_cache(dims, dx);
   for_each_chunk(dims, true, [&](std::int64_t, std::int64_t first, std::int64_t count) {
     const std::int64_t at = first * channels;
     chunk_input_gradient(x.data() + at, dy.data() + at, count, channels, k, k + channels, k + 2 * channels,
-                         k + 3 * channels, dx.data() + at);
+                         k + 3 * channels, dx.data() + at, past_cache);
   });
 }
 

@@ -35,6 +35,16 @@ ATROUS_INLINE void store_up_to(float* p, Vec v, long n) {
     store_part(p, v, n);
 }
 
+// Vectors that are whole lines leave the cache alone; halves of lines, one here and one there, would be
+// slower than plain stores.
+template <bool kPastCache>
+ATROUS_INLINE void store_result(float* p, Vec v, long n) {
+  if constexpr (kPastCache && kLanes == 16)
+    store_past_cache(p, v);
+  else
+    store_up_to(p, v, n);
+}
+
 // kCount sums over `rows` rows of `width` channels that lie `stride` apart, added to acc[0..kCount-1], each
 // kBlock floats. term(row offset, channel, lanes, out) gives the addends of one vector. Four rows are summed
 // before they are added.
@@ -140,9 +150,13 @@ void chunk_statistics(const float* x, long pixels, long channels, double* mean, 
   });
 }
 
-void chunk_normalise(const float* x, long pixels, long channels, const float* center, const float* scale,
-                     const float* shift, float* y) {
+namespace {
+
+template <bool kPastCache>
+void normalise(const float* x, long pixels, long channels, const float* center, const float* scale,
+               const float* shift, const float* residual, int activation, float* y) {
   const long times = pixels_together(channels), ahead = pixels * channels;
+  const Vec most = broadcast(activation == 2 ? 6.0f : __builtin_inff());
   over_blocks(channels, [&](long first, long width) {
     float k[3][kBlock];
     tile(center + first, width, times, k[0]);
@@ -150,10 +164,26 @@ void chunk_normalise(const float* x, long pixels, long channels, const float* ce
     tile(shift + first, width, times, k[2]);
     map_pixels(pixels, width, channels, times, [&](long at, long i, long n) ATROUS_INLINE_LAMBDA {
       foresee(x + first + at - ahead);  // chunks are taken backwards
-      const Vec v = load_up_to(x + first + at, n);
-      store_up_to(y + first + at, (v - load(k[0] + i)) * load(k[1] + i) + load(k[2] + i), n);
+      Vec v = (load_up_to(x + first + at, n) - load(k[0] + i)) * load(k[1] + i) + load(k[2] + i);
+      if (residual) {
+        foresee(residual + first + at - ahead);
+        v += load_up_to(residual + first + at, n);
+      }
+      if (activation) {
+        v = v <= Vec{} ? Vec{} : v;
+        v = v >= most ? most : v;
+      }
+      store_result<kPastCache>(y + first + at, v, n);
     });
   });
+}
+
+}  // namespace
+
+void chunk_normalise(const float* x, long pixels, long channels, const float* center, const float* scale,
+                     const float* shift, const float* residual, int activation, float* y, bool past_cache) {
+  (past_cache ? normalise<true> : normalise<false>)(x, pixels, channels, center, scale, shift, residual,
+                                                    activation, y);
 }
 
 void chunk_gradient_sums(const float* x, const float* dy, long pixels, long channels, const float* center,
@@ -178,8 +208,11 @@ void chunk_gradient_sums(const float* x, const float* dy, long pixels, long chan
   });
 }
 
-void chunk_input_gradient(const float* x, const float* dy, long pixels, long channels, const float* center,
-                          const float* a, const float* b, const float* constant, float* dx) {
+namespace {
+
+template <bool kPastCache>
+void input_gradient(const float* x, const float* dy, long pixels, long channels, const float* center,
+                    const float* a, const float* b, const float* constant, float* dx) {
   const long times = pixels_together(channels), ahead = pixels * channels;
   over_blocks(channels, [&](long first, long width) {
     float k[4][kBlock];
@@ -191,9 +224,17 @@ void chunk_input_gradient(const float* x, const float* dy, long pixels, long cha
       foresee(x + first + at - ahead);
       foresee(dy + first + at - ahead);
       const Vec rest = load(k[2] + i) * (load_up_to(x + first + at, n) - load(k[0] + i)) + load(k[3] + i);
-      store_up_to(dx + first + at, load(k[1] + i) * load_up_to(dy + first + at, n) + rest, n);
+      store_result<kPastCache>(dx + first + at, load(k[1] + i) * load_up_to(dy + first + at, n) + rest, n);
     });
   });
+}
+
+}  // namespace
+
+void chunk_input_gradient(const float* x, const float* dy, long pixels, long channels, const float* center,
+                          const float* a, const float* b, const float* constant, float* dx, bool past_cache) {
+  (past_cache ? input_gradient<true> : input_gradient<false>)(x, dy, pixels, channels, center, a, b, constant,
+                                                              dx);
 }
 
 void chunk_scale(const float* dy, long pixels, long channels, const float* a, float* dx) {
