@@ -11,6 +11,8 @@ import networks
 import torch_peer
 
 THREADS = int(os.environ["OMP_NUM_THREADS"])
+PROCESSORS = os.sched_getaffinity(os.getppid())  # of compare.py; the OpenMP of PyTorch has bound this thread to one of them
+os.sched_setaffinity(0, sorted(PROCESSORS)[-THREADS:])
 
 
 def version():

@@ -43,6 +43,7 @@ double fma_peak() {
   parallel_for(team, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t t = begin; t < end; ++t) {
       Vec sum[kChains] = {};
+      for (int c = 0; c < kChains; ++c) asm volatile("" : "+x"(sum[c]));  // not known to be equal
       Vec x = Vec{} + 1.0001f, y = Vec{} + 0.9999f;
       for (std::int64_t i = 0; i < kRounds; ++i) {
         for (int c = 0; c < kChains; ++c) sum[c] = sum[c] * x + y;

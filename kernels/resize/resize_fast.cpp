@@ -17,8 +17,9 @@ namespace {
 // Rows that are worth a thread.
 std::int64_t row_grain(std::int64_t elements_of_row) { return 1 + (1 << 14) / (elements_of_row + 1); }
 
-struct ColumnBlock {
-  static constexpr std::int64_t kMost = 256;
+template <std::int64_t kCount>
+struct Columns {
+  static constexpr std::int64_t kMost = kCount;
   std::int32_t low[kMost], high[kMost];
   float weight[kMost];
 
@@ -32,6 +33,8 @@ struct ColumnBlock {
     return {count, low, high, weight};
   }
 };
+
+using ColumnBlock = Columns<256>;
 
 // body(columns, first column, row, upper, lower, row weight) for every block of `block` columns of every
 // output row begin .. end - 1 of the batch.
@@ -65,10 +68,72 @@ bool fast_resize_bilinear_forward(const ResizeDims& d, Span<const float> x, Span
   return true;
 }
 
+namespace {
+
+constexpr std::int64_t kPlaneColumns = 2048;  // of the output, at most: their taps are on the stack
+constexpr std::int64_t kPlanes = 1 << 13;     // floats of a row of logits that lies by classes: 32 kB
+
+std::int64_t plane_stride(const ResizeDims& d) { return d.in_w + 16; }
+
+// Rows of logits of one image by classes: those above and below the output rows at hand.
+struct Planes {
+  std::int64_t low = -1, high = -1;
+  float memory[2][kPlanes];
+  float *upper = memory[0], *lower = memory[1];
+
+  void fill(const ResizeDims& d, const float* x, std::int64_t row, float* to) const {
+    const float* from = x + row * d.in_w * d.channels;
+    for (std::int64_t w = 0; w < d.in_w; ++w)
+      for (std::int64_t c = 0; c < d.channels; ++c) to[c * plane_stride(d) + w] = *from++;
+    for (std::int64_t c = 0; c < d.channels; ++c)
+      std::fill_n(to + c * plane_stride(d) + d.in_w, plane_stride(d) - d.in_w, 0.0f);
+  }
+  // Rows are counted through the batch.
+  void move_to(const ResizeDims& d, const float* x, std::int64_t new_low, std::int64_t new_high) {
+    if (new_low == low && new_high == high) return;
+    if (new_low == high)
+      std::swap(upper, lower);
+    else if (new_low != low)
+      fill(d, x, new_low, upper);
+    fill(d, x, new_high, lower);
+    low = new_low, high = new_high;
+  }
+};
+
+// Row after row, all classes of a vector of columns at a time: what a row of the input has by classes is made
+// once for all output rows that read it.
+void argmax_by_planes(const ResizeDims& d, const float* x, std::uint8_t* labels8, std::int32_t* labels32) {
+  parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
+    const ResizeAxis rows = rows_of(d), columns = columns_of(d);
+    Planes planes;
+    Columns<kPlaneColumns> taps;
+    float blended[kPlanes];
+    const simd::ResizeColumns all = taps.fill(columns, 0, d.out_w);
+    for (std::int64_t j = d.out_w; j % 16 != 0; ++j)
+      taps.low[j] = taps.low[j - 1], taps.high[j] = taps.high[j - 1], taps.weight[j] = taps.weight[j - 1];
+    for (std::int64_t row = begin; row < end; ++row) {
+      const ResizeTap tap = rows.tap(row % d.out_h);
+      const std::int64_t image = row / d.out_h * d.in_h, at = row * d.out_w;
+      planes.move_to(d, x, image + tap.low, image + tap.high);
+      simd::blend_rows(planes.upper, planes.lower, float(tap.weight), d.channels * plane_stride(d), blended);
+      simd::resize_argmax(blended, plane_stride(d), d.channels, all, labels8 ? labels8 + at : nullptr,
+                          labels32 ? labels32 + at : nullptr);
+    }
+  });
+}
+
+}  // namespace
+
 bool fast_resize_argmax(const ResizeDims& d, Span<const float> x, Span<std::uint8_t> labels8,
                         Span<std::int32_t> labels32) {
   constexpr std::int64_t kBuffer = 1 << 13;  // logits: 32 kB
   if (d.channels > simd::kMostClasses) return false;
+  if (d.in_w <= d.out_w && d.in_h <= d.out_h && d.out_w <= kPlaneColumns &&
+      d.channels * plane_stride(d) <= kPlanes) {
+    argmax_by_planes(d, x.data(), labels8.empty() ? nullptr : labels8.data(),
+                     labels32.empty() ? nullptr : labels32.data());
+    return true;
+  }
   const std::int64_t block = std::min<std::int64_t>(kBuffer / d.channels, ColumnBlock::kMost);
   parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
     float logits[kBuffer];

@@ -18,6 +18,15 @@ struct ResizeColumns {
 ATROUS_SIMD(resize_row, const float* upper, const float* lower, float row_weight,
             const ResizeColumns& columns, long channels, float* y);
 
+/// to = upper + row_weight (lower - upper), n floats; row_weight 0 copies.
+ATROUS_SIMD(blend_rows, const float* upper, const float* lower, float row_weight, long n, float* to);
+
+/// The class of the greatest logit of each column, the first of equals, of one row that lies by classes:
+/// planes [classes][stride], readable for a vector behind the last column. The columns' arrays hold whole
+/// vectors: what is behind the last repeats it. One of the two results is null.
+ATROUS_SIMD(resize_argmax, const float* planes, long stride, long classes, const ResizeColumns& columns,
+            std::uint8_t* labels8, std::int32_t* labels32);
+
 /// The outputs that read one input column, which lie side by side, and with what weights.
 struct ResizeWindow {
   long first, count;
