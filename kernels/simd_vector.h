@@ -30,9 +30,9 @@ ATROUS_INLINE Vec broadcast(float x) { return x - Vec{}; }
 ATROUS_INLINE Vec max(Vec a, Vec b) { return a < b ? b : a; }
 ATROUS_INLINE Vec min(Vec a, Vec b) { return b < a ? b : a; }
 
-/// Leaves the cache alone, so that the line is not read first: for results that are larger than the cache. `p`
-/// is aligned to the vector, and whole lines of 64 bytes are written one behind the other (halves of lines
-/// take 2.6 times as long as plain stores). streaming_fence.h afterwards.
+/// Leaves the cache alone, so that the line is not read first: for results that are larger than the cache.
+/// `p` is aligned to the vector, and whole lines of 64 bytes are written one behind the other (halves of
+/// lines take 2.6 times as long as plain stores). streaming_fence.h afterwards.
 ATROUS_INLINE void store_past_cache(float* p, Vec v) {
 #if defined(__AVX512F__)
   _mm512_stream_ps(p, __m512(v));

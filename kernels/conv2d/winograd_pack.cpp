@@ -23,7 +23,7 @@ std::vector<float> winograd_factors(const WinogradBlocking& b) {
 
 void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<float> packed) {
   const std::vector<float> factors = winograd_factors(b);
-  constexpr std::int64_t kRows = 16;  // of a panel at a time: nine taps of them stay in the L1 cache
+  constexpr std::int64_t kRows = 16;         // of a panel at a time: nine taps of them stay in the L1 cache
   constexpr std::int64_t kCached = 1 << 22;  // more floats than that would push each other out of the cache
   const Panels panels{b.tile, b.columns};
   const bool past_cache =

@@ -34,8 +34,8 @@ std::vector<Segment> segments(std::int64_t size, std::int64_t rate) {
 
 // Other work counted as products.
 double winograd_cost(const WinogradBlocking& b) {
-  // Transforming and writing a weight of one pair of points; about 25 as measured, counted half: inference does
-  // it once for all images.
+  // Transforming and writing a weight of one pair of points; about 25 as measured, counted half: inference
+  // does it once for all images.
   constexpr double kWeight = 12;
   constexpr double kTransform = 20;  // the same of an input or an output
   return double(b.points) * (1 + kTransform / double(b.depth) + kTransform / double(b.columns)) +
