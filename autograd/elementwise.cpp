@@ -86,6 +86,18 @@ Variable sigmoid(const Variable& x) {
   });
 }
 
+Variable exp(const Variable& x) {
+  Tensor y = empty_like(x.value());
+  visit_float(x.dtype(),
+              [&]<class T>() { kernels::exp_forward<T>(x.stream(), x.value().span<T>(), y.span<T>()); });
+  return record(Op::exp, y, {x}, [y = std::as_const(y)](const Tensor& dy, Gradients& grads) {
+    Tensor dx = grads.empty(0);
+    visit_float(dy.dtype(), [&]<class T>() {
+      kernels::mul_forward<T>(dy.stream(), dy.span<T>(), y.span<T>(), dx.span<T>());
+    });
+  });
+}
+
 Variable add(const Variable& a, const Variable& b) {
   check_same(Op::add, "a", a, "b", b);
   Tensor y = empty_like(a.value());

@@ -27,6 +27,9 @@ Variable hard_sigmoid(const Variable& x);
 /// y = 1 / (1 + exp(-x)), element by element.
 Variable sigmoid(const Variable& x);
 
+/// y[i] = e^x[i]: a parameter that must stay positive is learned by its logarithm.
+Variable exp(const Variable& x);
+
 /// a + b. Throws ShapeError unless the shapes agree.
 Variable add(const Variable& a, const Variable& b);
 

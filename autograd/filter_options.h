@@ -27,6 +27,14 @@ enum class FilterScale {
   mass    ///< sums over dense points are those of the Gaussian
 };
 
+/// What the gradient by the features is the derivative of.
+enum class FeatureGradient {
+  method,   ///< of the method: of the sum, or of the lattice as the piecewise smooth function that it is
+  identity  ///< of the Gaussian, by the method's own filters:
+            ///< df[i] = sum over j of k_ij (g_i . v_j + g_j . v_i) (f_j - f_i); smoother than the lattice's,
+            ///< and the slower of both, with 2 (d + 1) filters
+};
+
 /// "lattice", "symmetric", ...
 const char* filter_method_name(FilterMethod method);
 const char* normalization_name(Normalization normalization);
@@ -35,6 +43,7 @@ struct GaussianFilterOptions {
   FilterMethod method = FilterMethod::lattice;  ///< lattice or exact
   Normalization normalization = Normalization::none;
   FilterScale scale = FilterScale::alpha;
+  FeatureGradient feature_gradient = FeatureGradient::method;
 };
 
 }  // namespace atrous

@@ -5,6 +5,7 @@
 
 #include "atrous/kernels/dense_crf/dense_crf.h"
 #include "atrous/kernels/elementwise/elementwise.h"
+#include "atrous/kernels/for_each.h"
 #include "atrous/kernels/gaussian_filter/gaussian_filter.h"
 #include "atrous/kernels/reduce/reduce.h"
 
@@ -57,7 +58,8 @@ PointFilter<T>::PointFilter(const char* op, Stream stream, const kernels::Lattic
     : stream_(stream),
       points_(dims.points),
       feature_count_(dims.features),
-      normalization_(options.normalization) {
+      normalization_(options.normalization),
+      gradient_(options.feature_gradient) {
   if (options.method == FilterMethod::exact) {
     features_ = Tensor::empty({features.size()}, dtype_of<T>(), stream.device);
     kernels::scale_forward<T>(stream, 1.0, features, features_.span<T>());
@@ -78,6 +80,7 @@ PointFilter<T>::PointFilter(Stream stream, const kernels::SeparableGaussianDims&
       points_(dims.height * dims.width),
       feature_count_(2),
       normalization_(normalization),
+      gradient_(FeatureGradient::identity),
       separable_(dims) {
   normalize();
 }
@@ -124,17 +127,84 @@ void PointFilter<T>::apply(std::int64_t classes, bool transposed, Span<const T> 
 }
 
 template <class T>
+void PointFilter<T>::raw_backward(std::int64_t classes, const FilterScales& scales, double factor,
+                                  Span<const T> features, Span<const T> values, Span<const T> dout,
+                                  Span<T> dfeatures) const {
+  if (gradient_ == FeatureGradient::identity)
+    return identity_backward(classes, scales, factor, features, values, dout, dfeatures);
+  if (lattice_)
+    return lattice_->backward_features(classes, scales, factor, features, values, dout, dfeatures);
+  kernels::gaussian_filter_backward_features<T>(stream_, {points_, feature_count_, classes}, features,
+                                                read<T>(scales.pre), read<T>(scales.post), values, dout,
+                                                dfeatures);
+  if (factor != 1) kernels::scale_forward<T>(stream_, factor, dfeatures, dfeatures);
+}
+
+// With v = pre values and g = post dout,
+//   df[i,k] = g_i . (K (f_k v) - f_k K v)_i + v_i . (K' (f_k g) - f_k K' g)_i
+// so one filter of v, f_1 v .. f_d v side by side, and one of g. Around the filters on the host.
+template <class T>
+void PointFilter<T>::identity_backward(std::int64_t classes, const FilterScales& scales, double factor,
+                                       Span<const T> features, Span<const T> values, Span<const T> dout,
+                                       Span<T> dfeatures) const {
+  const std::int64_t d = feature_count_, wide = (d + 1) * classes;
+  const auto on_host = [&](Span<const T> s) {
+    Tensor t = Tensor::empty({s.size()}, dtype_of<T>(), stream_.device);
+    kernels::scale_forward<T>(stream_, 1.0, s, t.span<T>());
+    return t.to(kCpu);
+  };
+  const auto scaled = [&](Span<const T> s, const Tensor& by) {
+    Tensor t = on_host(s);
+    if (!by.defined()) return t;
+    const Tensor host = by.to(kCpu);
+    const Span<const T> scale = host.span<T>();
+    const Span<T> rows = t.span<T>();
+    kernels::cpu::for_each_row(points_, classes, [=](std::int64_t i) {
+      for (std::int64_t c = 0; c < classes; ++c) rows[i * classes + c] *= scale[i];
+    });
+    return t;
+  };
+  const Tensor f = on_host(features), v = scaled(values, scales.pre), g = scaled(dout, scales.post);
+  const Span<const T> place = f.span<T>();
+  // [P, d + 1, classes]: filtered rows, and rows times each feature
+  const auto filtered = [&](const Tensor& rows, bool transposed) {
+    Tensor beside = Tensor::empty({points_ * wide}, dtype_of<T>());
+    const Span<const T> from = rows.span<T>();
+    const Span<T> to = beside.span<T>();
+    kernels::cpu::for_each_row(points_, wide, [=](std::int64_t i) {
+      for (std::int64_t k = 0; k <= d; ++k)
+        for (std::int64_t c = 0; c < classes; ++c)
+          to[i * wide + k * classes + c] = from[i * classes + c] * (k == 0 ? T(1) : place[i * d + k - 1]);
+    });
+    const Tensor in = beside.to(stream_.device);
+    Tensor out = Tensor::empty({points_ * wide}, dtype_of<T>(), stream_.device);
+    raw(wide, {}, factor, transposed, in.span<T>(), out.span<T>());
+    return out.to(kCpu);
+  };
+  const Tensor of_v = filtered(v, false), of_g = filtered(g, true);
+  Tensor result = Tensor::empty({points_ * d}, dtype_of<T>());
+  const Span<const T> vs = v.span<T>(), gs = g.span<T>(), kv = of_v.span<T>(), kg = of_g.span<T>();
+  const Span<T> df = result.span<T>();
+  kernels::cpu::for_each_row(points_, wide, [=](std::int64_t i) {
+    for (std::int64_t k = 0; k < d; ++k) {
+      T sum = 0;
+      for (std::int64_t c = 0; c < classes; ++c) {
+        const std::int64_t at = i * wide + c, moved = at + (k + 1) * classes;
+        sum += gs[i * classes + c] * (kv[moved] - place[i * d + k] * kv[at]) +
+               vs[i * classes + c] * (kg[moved] - place[i * d + k] * kg[at]);
+      }
+      df[i * d + k] = sum;
+    }
+  });
+  const Tensor there = std::as_const(result).to(stream_.device);
+  kernels::scale_forward<T>(stream_, 1.0, there.span<T>(), dfeatures);
+}
+
+template <class T>
 void PointFilter<T>::backward_features(std::int64_t classes, Span<const T> features, Span<const T> values,
                                        Span<const T> dvalues, Span<const T> out, Span<const T> dout,
                                        Span<T> dfeatures) const {
-  const auto raw_backward = [&](std::int64_t channels, const FilterScales& scales, double factor,
-                                Span<const T> v, Span<const T> g, Span<T> df) {
-    if (lattice_) return lattice_->backward_features(channels, scales, factor, features, v, g, df);
-    kernels::gaussian_filter_backward_features<T>(stream_, {points_, feature_count_, channels}, features,
-                                                  read<T>(scales.pre), read<T>(scales.post), v, g, df);
-    if (factor != 1) kernels::scale_forward<T>(stream_, factor, df, df);
-  };
-  raw_backward(classes, scales_, factor_, values, dout, dfeatures);
+  raw_backward(classes, scales_, factor_, features, values, dout, dfeatures);
   if (normalization_ == Normalization::none) return;
   // The filter of all ones moves with the features too.
   const Tensor ones = Tensor::full({points_}, 1, dtype_of<T>(), stream_.device);
@@ -150,7 +220,7 @@ void PointFilter<T>::backward_features(std::int64_t classes, Span<const T> featu
                                          values, dvalues, out, dout, dn.span<T>());
   }
   Tensor of_n = Tensor::empty({dfeatures.size()}, dtype_of<T>(), stream_.device);
-  raw_backward(1, {}, alpha_, ones.span<T>(), std::as_const(dn).span<T>(), of_n.span<T>());
+  raw_backward(1, {}, alpha_, features, ones.span<T>(), std::as_const(dn).span<T>(), of_n.span<T>());
   kernels::add_forward<T>(stream_, dfeatures, std::as_const(of_n).span<T>(), dfeatures);
 }
 

@@ -30,8 +30,9 @@ class PointFilter {
   std::int64_t points() const { return points_; }
   /// out = post K pre values, or its transpose (pre K' post).
   void apply(std::int64_t classes, bool transposed, Span<const T> values, Span<T> out) const;
-  /// dfeatures of <dout, apply(values)>, what n has of it included. out and dvalues are the results of
-  /// apply(values), and of the transposed one of dout.
+  /// dfeatures [P, d] of <dout, apply(values)>, what n has of it included. out and dvalues are the results of
+  /// apply(values), and of the transposed one of dout. Features of a separable filter: (x / sigma_x, y /
+  /// sigma_y).
   void backward_features(std::int64_t classes, Span<const T> features, Span<const T> values,
                          Span<const T> dvalues, Span<const T> out, Span<const T> dout,
                          Span<T> dfeatures) const;
@@ -46,11 +47,17 @@ class PointFilter {
   void raw(std::int64_t classes, const FilterScales& scales, double factor, bool transposed,
            Span<const T> values, Span<T> out) const;
   void normalize();
+  void raw_backward(std::int64_t classes, const FilterScales& scales, double factor, Span<const T> features,
+                    Span<const T> values, Span<const T> dout, Span<T> dfeatures) const;
+  void identity_backward(std::int64_t classes, const FilterScales& scales, double factor,
+                         Span<const T> features, Span<const T> values, Span<const T> dout,
+                         Span<T> dfeatures) const;
 
   Stream stream_;
   std::int64_t points_;
   std::int64_t feature_count_;
   Normalization normalization_;
+  FeatureGradient gradient_;
   double alpha_ = 1;   // the lattice's scale
   double factor_ = 1;  // alpha, or alpha / mean(n)
   std::optional<Lattice<T>> lattice_;

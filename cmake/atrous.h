@@ -7,6 +7,7 @@
 #include "atrous/autograd/conv_transpose2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/autograd/elementwise.h"
+#include "atrous/autograd/gaussian_filter.h"
 #include "atrous/autograd/gradcheck.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/layout.h"

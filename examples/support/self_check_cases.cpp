@@ -4,6 +4,7 @@
 #include "atrous/autograd/conv_transpose2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
 #include "atrous/autograd/elementwise.h"
+#include "atrous/autograd/gaussian_filter.h"
 #include "atrous/autograd/layout.h"
 #include "atrous/autograd/pool2d.h"
 #include "atrous/autograd/reduce.h"
@@ -57,6 +58,7 @@ void add_elementwise(std::vector<SelfCase>& rows) {
   both("hard_swish", Values::normal, false, [](const Inputs& in) { return hard_swish(in[0]); });
   both("hard_sigmoid", Values::normal, false, [](const Inputs& in) { return hard_sigmoid(in[0]); });
   both("sigmoid", Values::normal, false, [](const Inputs& in) { return sigmoid(in[0]); });
+  both("exp", Values::normal, false, [](const Inputs& in) { return exp(in[0]); });
   both("scale", Values::normal, true, [](const Inputs& in) { return scale(in[0], -1.7); });
   both("dropout", Values::normal, true,
        [](const Inputs& in) { return dropout(in[0], {.probability = 0.3, .seed = 5, .call = 2}); });
@@ -245,6 +247,28 @@ void add_classes(std::vector<SelfCase>& rows) {
   })));
 }
 
+void add_filters(std::vector<SelfCase>& rows) {
+  const auto filter = [](GaussianFilterOptions options) {
+    return [=](const Inputs& in) { return gaussian_filter(in[0], in[1], options); };
+  };
+  const Shape features = kSmall.with(3, 2);
+  for (const FilterMethod method : {FilterMethod::lattice, FilterMethod::exact})
+    for (const Normalization n : {Normalization::none, Normalization::symmetric, Normalization::after})
+      rows.push_back(
+          small("gaussian_filter", {{kSmall}, {features}}, filter({.method = method, .normalization = n})));
+  rows.push_back(large("gaussian_filter", {{kRagged}, {kRagged.with(3, 5)}}, filter({})));
+  rows.push_back(small("spatial_gaussian", {{kSmall}, {{2}}}, [](const Inputs& in) {
+    return spatial_gaussian(in[0], exp(in[1]), Normalization::symmetric);
+  }));
+  rows.push_back(large("spatial_gaussian", {{kRagged}, {{2}}},
+                       [](const Inputs& in) { return spatial_gaussian(in[0], exp(in[1])); }));
+  rows.back().tolerance = 1e-4;  // of the deviations' gradient, which is what differences of places leave
+  rows.push_back(small("pixel_features", {{kSmall}, {{5}}},
+                       [](const Inputs& in) { return pixel_features(in[0], exp(in[1])); }));
+  rows.push_back(large("pixel_features", {{kRagged}, {{23}}},
+                       [](const Inputs& in) { return pixel_features(in[0], exp(in[1])); }));
+}
+
 void add_optimisers(std::vector<SelfCase>& rows) {
   // Two steps on a weight with a gradient that stays; the result is the weight.
   const auto steps = [](const auto& make_optimiser) {
@@ -284,6 +308,7 @@ const std::vector<SelfCase>& self_cases() {
     add_convolutions(rows);
     add_windows(rows);
     add_classes(rows);
+    add_filters(rows);
     add_optimisers(rows);
     return rows;
   }();

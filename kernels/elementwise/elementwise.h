@@ -32,6 +32,9 @@ ATROUS_KERNEL(sigmoid_forward, Span<const T> x, Span<T> y);
 /// dx[i] = dy[i] y[i] (1 - y[i]). Reads the output y.
 ATROUS_KERNEL(sigmoid_backward, Span<const T> y, Span<const T> dy, Span<T> dx);
 
+/// y[i] = e^x[i]. Its backward is mul_forward: dx = dy * y.
+ATROUS_KERNEL(exp_forward, Span<const T> x, Span<T> y);
+
 /// y[i] = the greater of a[i] and b[i], a NaN before anything else.
 ATROUS_KERNEL(maximum_forward, Span<const T> a, Span<const T> b, Span<T> y);
 /// dx[i] = dy[i] where y[i] came from a[i] (`second`: from b[i]), else 0. Of equals it came from a.

@@ -91,6 +91,13 @@ struct SigmoidGradient {
   }
 };
 
+struct Exp {
+  template <class A>
+  ATROUS_HD A operator()(A x) const {
+    return std::exp(x);
+  }
+};
+
 /// Whether the maximum of a and b is b: it is greater, or a NaN beside a number.
 template <class A>
 ATROUS_HD bool second_is_maximum(A a, A b) {

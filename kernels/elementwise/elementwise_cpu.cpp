@@ -95,6 +95,12 @@ void sigmoid_backward(Stream, Span<const T> y, Span<const T> dy, Span<T> dx) {
 ATROUS_INSTANTIATE(sigmoid_backward);
 
 template <class T>
+void exp_forward(Stream, Span<const T> x, Span<T> y) {
+  for_each(y.size(), UnaryBody<T, Exp>{x, y});
+}
+ATROUS_INSTANTIATE(exp_forward);
+
+template <class T>
 void maximum_forward(Stream, Span<const T> a, Span<const T> b, Span<T> y) {
   for_each(y.size(), BinaryBody<T, Maximum>{a, b, y});
 }

@@ -65,6 +65,12 @@ void sigmoid_backward(Stream stream, Span<const T> y, Span<const T> dy, Span<T> 
 ATROUS_INSTANTIATE(sigmoid_backward);
 
 template <class T>
+void exp_forward(Stream stream, Span<const T> x, Span<T> y) {
+  elementwise(stream, Exp(), y, x);
+}
+ATROUS_INSTANTIATE(exp_forward);
+
+template <class T>
 void maximum_forward(Stream stream, Span<const T> a, Span<const T> b, Span<T> y) {
   elementwise(stream, Maximum(), y, a, b);
 }

@@ -111,6 +111,16 @@ const OpCases cases({
            for (double& v : y.values) v = 1 / (1 + std::exp(-v));
            return y;
          }},
+    {.op = Op::exp,
+     .name = "exp",
+     .inputs = {{"x", {4, 9, 11, 5}}},
+     .call = [](const auto& in) { return exp(in[0]); },
+     .reference =
+         [](const auto& in) {
+           Reference y = in[0];
+           for (double& v : y.values) v = std::exp(v);
+           return y;
+         }},
     {.op = Op::maximum,
      .name = "maximum",
      .inputs = {{"a", {2, 5, 7, 3}, Draw::distinct}, {"b", {2, 5, 7, 3}}},

@@ -107,18 +107,22 @@ TEMPLATE_TEST_CASE("elementwise: on CUDA sums and multiples may replace an input
   CHECK(same_bits(y.values(), multiple));
 }
 
-TEMPLATE_TEST_CASE("sigmoid: CUDA against the CPU in double", "[cuda][elementwise]", float, bf16, double) {
+TEMPLATE_TEST_CASE("sigmoid and exp: CUDA against the CPU in double", "[cuda][elementwise]", float, bf16,
+                   double) {
   using T = TestType;
   const auto x = random_values<T>(1003, 1);
   const std::vector<double> in = in_double(x);
-  std::vector<double> expected(in.size());
+  std::vector<double> expected(in.size()), exponential(in.size());
   kernels::cpu::sigmoid_forward<double>({}, in, expected);
+  kernels::cpu::exp_forward<double>({}, in, exponential);
   on_every_schedule([&] {
     const OnDevice<T> cx(x);
-    OnDevice<T> y(1003);
+    OnDevice<T> y(1003), z(1003);
     kernels::cuda::sigmoid_forward<T>(kCudaStream, cx.span(), y.span());
+    kernels::cuda::exp_forward<T>(kCudaStream, cx.span(), z.span());
     CHECK(gap(y.values(), expected) < tolerance<T>());
-    CHECK(y.intact());
+    CHECK(gap(z.values(), exponential) < tolerance<T>());
+    CHECK((y.intact() && z.intact()));
   });
 }
 
