@@ -38,6 +38,7 @@
 #include "atrous/layers/poly_lr.h"
 #include "atrous/layers/sequential.h"
 #include "atrous/layers/sgd.h"
+#include "atrous/models/crf_layer.h"
 #include "atrous/models/dense_crf.h"
 #include "atrous/models/metrics.h"
 #include "atrous/models/registry.h"
