@@ -176,8 +176,8 @@ CrfWeights CrfLayer::weights() const {
   return w;
 }
 
-DenseCrf CrfLayer::dense_crf(const Tensor& logits, const Tensor& image) const {
-  DenseCrf crf(unary_from_logits(logits));
+DenseCrf CrfLayer::dense_crf(const Tensor& unary, const Tensor& image) const {
+  DenseCrf crf(unary);
   const CrfWeights learned = weights();
   const Normalization normalization = settings_.start.normalization;
   const std::vector<double> places = learned_sigma(settings_, learned, 0),

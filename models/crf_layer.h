@@ -63,9 +63,9 @@ class CrfLayer : public layers::Module {
   Variable forward(const Variable& logits, const Variable& image);
 
   /// The same CRF for inference: fused, with any number of iterations, free energies and early stop.
-  ///   logits  [N, H, W, C], f32 or f64
-  ///   image   [N, H, W, image_channels], of any type
-  DenseCrf dense_crf(const Tensor& logits, const Tensor& image) const;
+  ///   unary  [N, H, W, C] energies, f32 or f64: unary_from_logits() of what forward() would get
+  ///   image  [N, H, W, image_channels], of any type
+  DenseCrf dense_crf(const Tensor& unary, const Tensor& image) const;
 
   const CrfLayerSettings& settings() const { return settings_; }
   CrfWeights weights() const;

@@ -97,13 +97,13 @@ std::pair<std::int64_t, std::int64_t> parse_size(const std::string& flag, const 
   return {h, w};
 }
 
-std::vector<double> parse_numbers(const std::string& flag, const std::string& text) {
+std::vector<double> parse_numbers(const std::string& flag, const std::string& text, double most) {
   std::vector<double> numbers;
   std::istringstream parts(text);
   for (std::string part; std::getline(parts, part, ',');) {
     char* end = nullptr;
     const double value = std::strtod(part.c_str(), &end);
-    if (part.empty() || *end || !(value > 0) || value > 64)
+    if (part.empty() || *end || !(value > 0) || value > most)
       throw UsageError(flag + ": \"" + part + "\" is not a positive number");
     numbers.push_back(value);
   }

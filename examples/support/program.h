@@ -50,8 +50,8 @@ std::string check_data_spec(const std::string& spec);
 std::optional<std::int64_t> parse_ignore_label(const std::string& text);
 /// "513x769": height and width. Throws UsageError that names the flag.
 std::pair<std::int64_t, std::int64_t> parse_size(const std::string& flag, const std::string& text);
-/// "0.5,0.75,1": at least one positive number. Throws UsageError that names the flag.
-std::vector<double> parse_numbers(const std::string& flag, const std::string& text);
+/// "0.5,0.75,1": at least one positive number, none above `most`. Throws UsageError that names the flag.
+std::vector<double> parse_numbers(const std::string& flag, const std::string& text, double most = 64);
 
 /// Parses, runs the body, and turns every failure into one line on stderr and an exit status: 0 done, 2 wrong
 /// use, 1 the rest.

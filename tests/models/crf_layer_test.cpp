@@ -118,7 +118,7 @@ TEST_CASE("crf_layer: its inference is that of the dense CRF", "[models][crf_lay
         const NoGrad no_grad;
         const Variable z(logits.to(dtype)), pixels(image.to(dtype));
         const Tensor marginals = softmax(layer.forward(z, pixels)).value();
-        models::DenseCrf crf = layer.dense_crf(z.value(), pixels.value());
+        models::DenseCrf crf = layer.dense_crf(models::unary_from_logits(z.value()), pixels.value());
         CHECK(worst_gap(marginals, crf.inference({.iterations = 4})) < (dtype == Dtype::f64 ? 1e-12 : 2e-5));
       }
 }
