@@ -13,13 +13,8 @@
 namespace atrous {
 namespace {
 
-// What is computed with: f32 for bf16, and on the host, where the kernels are so far.
-Tensor working(const Tensor& t) {
-  const Tensor host = t.to(kCpu);
-  return host.dtype() == Dtype::bf16 ? host.to(Dtype::f32) : host;
-}
-// And back.
-Tensor as(const Tensor& t, Dtype dtype, Device device) { return t.to(dtype).to(device); }
+// What is computed with: f32 for bf16.
+Tensor working(const Tensor& t) { return t.dtype() == Dtype::bf16 ? t.to(Dtype::f32) : t; }
 
 template <class F>
 void visit(Dtype dtype, const F& f) {
@@ -60,21 +55,22 @@ Tensor feature_gradient(const FilterOf& filter_of, const Tensor& features, const
   return df;
 }
 
-// [2 + C] deviations, checked; as what is computed with.
+// [2 + C] deviations, checked; on the host.
 Tensor checked_sigma(Op op, const Variable& sigma, std::int64_t channels) {
   check_rank(op, "sigma", sigma, 1, channels > 0 ? "[2 + C]" : "[2]");
   ATROUS_CHECK(ShapeError, sigma.dim(0) == 2 + channels, op_name(op), "sigma ", sigma.shape(),
                " must have 2 + ", channels, " elements");
-  const Tensor doubles = sigma.value().to(kCpu).to(Dtype::f64);
+  const Tensor doubles = sigma.value().to(Dtype::f64).to(kCpu);
   for (const double s : doubles.span<double>())
     ATROUS_CHECK(ValueError, s > 0 && std::isfinite(s), op_name(op), "a standard deviation of ", s,
                  " is not positive and finite");
-  return working(sigma.value());
+  return doubles;
 }
 
 template <class T>
 Tensor features_of(const kernels::PixelFeatureDims& dims, const Tensor& image, const Tensor& sigma) {
-  Tensor f = Tensor::empty({dims.batch, dims.height, dims.width, 2 + dims.channels}, sigma.dtype());
+  Tensor f =
+      Tensor::empty({dims.batch, dims.height, dims.width, 2 + dims.channels}, sigma.dtype(), sigma.device());
   kernels::pixel_features_forward<T>(sigma.stream(), dims,
                                      image.defined() ? image.span<T>() : Span<const T>(), sigma.span<T>(),
                                      f.span<T>());
@@ -85,7 +81,7 @@ Tensor features_of(const kernels::PixelFeatureDims& dims, const Tensor& image, c
 template <class T>
 Tensor sigma_gradient(const kernels::PixelFeatureDims& dims, const Tensor& features, const Tensor& sigma,
                       const Tensor& df, Tensor dimage = {}) {
-  Tensor sums = Tensor::empty({dims.batch * dims.height, 2 + dims.channels}, Dtype::f64);
+  Tensor sums = Tensor::empty({dims.batch * dims.height, 2 + dims.channels}, Dtype::f64, df.device());
   Tensor dsigma = empty_like(sigma);
   kernels::pixel_features_backward<T>(df.stream(), dims, features.span<T>(), sigma.span<T>(), df.span<T>(),
                                       sums.span<double>(), dimage.defined() ? dimage.span<T>() : Span<T>(),
@@ -140,7 +136,6 @@ Variable GaussianFilter::operator()(const Variable& x) const {
                  " do not belong to x ", x.shape());
   ATROUS_CHECK(ShapeError, x.dim(3) > 0, op_name(kOp), "x ", x.shape(), " has no channels");
   const Dtype dtype = x.dtype();
-  const Device device = x.device();
   const Tensor values = working(x.value());
   Variable result;
   visit(dtype, [&]<class T>() {
@@ -148,14 +143,14 @@ Variable GaussianFilter::operator()(const Variable& x) const {
       return Built::of<T>(*built)[std::size_t(n)];
     };
     const Tensor y = filtered<T>(filters, false, values);
-    result = record(kOp, as(y, dtype, device), {x, features},
-                    [=, built = built_](const Tensor& dout, Gradients& grads) {
-                      const Tensor dy = working(dout), dx = filtered<T>(filters, true, dy);
-                      if (grads.needed(0)) grads.set(0, as(dx, dtype, device));
-                      if (!grads.needed(1)) return;
-                      const Tensor df = feature_gradient<T>(filters, built->places, values, dx, y, dy);
-                      grads.set(1, as(df, dtype, device));
-                    });
+    result =
+        record(kOp, y.to(dtype), {x, features}, [=, built = built_](const Tensor& dout, Gradients& grads) {
+          const Tensor dy = working(dout), dx = filtered<T>(filters, true, dy);
+          if (grads.needed(0)) grads.set(0, dx.to(dtype));
+          if (!grads.needed(1)) return;
+          const Tensor df = feature_gradient<T>(filters, built->places, values, dx, y, dy);
+          grads.set(1, df.to(dtype));
+        });
   });
   return result;
 }
@@ -170,24 +165,24 @@ Variable spatial_gaussian(const Variable& x, const Variable& sigma, Normalizatio
   check_match(kOp, "x", x, "sigma", sigma);
   ATROUS_CHECK(ShapeError, x.dim(1) > 0 && x.dim(2) > 0 && x.dim(3) > 0, op_name(kOp), "x ", x.shape(),
                " has no pixels or no channels");
-  const Tensor deviations = checked_sigma(kOp, sigma, 0), values = working(x.value());
+  const Tensor on_host = checked_sigma(kOp, sigma, 0), deviations = working(sigma.value()),
+               values = working(x.value());
   const Dtype dtype = x.dtype();
-  const Device device = x.device();
   Variable result;
   visit(dtype, [&]<class T>() {
-    const kernels::SeparableGaussianDims dims{x.dim(1), x.dim(2), x.dim(3), double(deviations.span<T>()[0]),
-                                              double(deviations.span<T>()[1])};
+    const kernels::SeparableGaussianDims dims{x.dim(1), x.dim(2), x.dim(3), on_host.span<double>()[0],
+                                              on_host.span<double>()[1]};
     const auto filter = std::make_shared<const PointFilter<T>>(values.stream(), dims, normalization);
     const auto of_any = [filter](std::int64_t) -> const PointFilter<T>& { return *filter; };
     const Tensor y = filtered<T>(of_any, false, values);
-    result = record(kOp, as(y, dtype, device), {x, sigma}, [=](const Tensor& dout, Gradients& grads) {
+    result = record(kOp, y.to(dtype), {x, sigma}, [=](const Tensor& dout, Gradients& grads) {
       const Tensor dy = working(dout), dx = filtered<T>(of_any, true, dy);
-      if (grads.needed(0)) grads.set(0, as(dx, dtype, device));
+      if (grads.needed(0)) grads.set(0, dx.to(dtype));
       if (!grads.needed(1)) return;
       const kernels::PixelFeatureDims places{dy.dim(0), dy.dim(1), dy.dim(2), 0};
       const Tensor features = features_of<T>(places, {}, deviations);
       const Tensor df = feature_gradient<T>(of_any, features, values, dx, y, dy);
-      grads.set(1, as(sigma_gradient<T>(places, features, deviations, df), dtype, device));
+      grads.set(1, sigma_gradient<T>(places, features, deviations, df).to(dtype));
     });
   });
   return result;
@@ -202,18 +197,18 @@ Variable pixel_features(const Variable& image, const Variable& sigma, const Shap
   const Shape places = image.defined() ? image.shape() : shape;
   ATROUS_CHECK(ShapeError, places.rank() == 4, op_name(kOp), "shape ", places, " must be [N, H, W, C]");
   const kernels::PixelFeatureDims dims{places[0], places[1], places[2], image.defined() ? places[3] : 0};
-  const Tensor deviations = checked_sigma(kOp, sigma, dims.channels),
+  checked_sigma(kOp, sigma, dims.channels);
+  const Tensor deviations = working(sigma.value()),
                colours = image.defined() ? working(image.value()) : Tensor();
   const Dtype dtype = sigma.dtype();
-  const Device device = sigma.device();
   Variable result;
   visit(dtype, [&]<class T>() {
     const Tensor y = features_of<T>(dims, colours, deviations);
-    result = record(kOp, as(y, dtype, device), {image, sigma}, [=](const Tensor& dout, Gradients& grads) {
+    result = record(kOp, y.to(dtype), {image, sigma}, [=](const Tensor& dout, Gradients& grads) {
       const Tensor dimage = grads.needed(0) ? empty_like(colours) : Tensor();
       const Tensor dsigma = sigma_gradient<T>(dims, y, deviations, working(dout), dimage);
-      if (dimage.defined()) grads.set(0, as(dimage, dtype, device));
-      if (grads.needed(1)) grads.set(1, as(dsigma, dtype, device));
+      if (dimage.defined()) grads.set(0, dimage.to(dtype));
+      if (grads.needed(1)) grads.set(1, dsigma.to(dtype));
     });
   });
   return result;

@@ -21,11 +21,11 @@ namespace atrous {
 ///   features  [N, H, W, d] in standard deviations, d in 1..32 for the lattice
 ///   returns   [N, H, W, C]
 ///
-/// bf16 is computed in f32. The kernels are the CPU's so far: tensors of a CUDA device go there and back.
-/// Throws ShapeError if N, H or W differ, ValueError for features that are not finite or farther apart than
-/// the lattice counts (2^30 / (d + 1) deviations), for 2^31 / (d + 1) points an image, and for a method that
-/// is neither lattice nor exact. Source: Krahenbuhl and Koltun, "Efficient Inference in Fully Connected CRFs
-/// with Gaussian Edge Potentials", NIPS 2011; Adams et al. 2010 for the lattice.
+/// bf16 is computed in f32. Throws ShapeError if N, H or W differ, ValueError for features that are not
+/// finite or farther apart than the lattice counts (2^30 / (d + 1) deviations), for 2^31 / (d + 1) points an
+/// image, and for a method that is neither lattice nor exact. Source: Krahenbuhl and Koltun, "Efficient
+/// Inference in Fully Connected CRFs with Gaussian Edge Potentials", NIPS 2011; Adams et al. 2010 for the
+/// lattice.
 Variable gaussian_filter(const Variable& x, const Variable& features,
                          const GaussianFilterOptions& options = {});
 
@@ -47,7 +47,8 @@ class GaussianFilter {
 ///   sigma    [2]: pixels across, pixels down
 ///   returns  [N, H, W, C]
 ///
-/// bf16 and CUDA as above. Throws ShapeError for another sigma or an image without pixels, ValueError unless
+/// bf16 is computed in f32; on CUDA the host reads sigma, and computes the gradient by it between the
+/// filters. Throws ShapeError for another sigma or an image without pixels, ValueError unless
 /// both are positive and finite.
 Variable spatial_gaussian(const Variable& x, const Variable& sigma,
                           Normalization normalization = Normalization::none);

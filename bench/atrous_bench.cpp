@@ -67,6 +67,7 @@ int main(int argc, char** argv) {
   atrous::bench::processors();  // before any row changes it
   atrous::bench::register_layers(devices);
   atrous::bench::register_models(devices);
+  atrous::bench::register_crf(devices);
   FlushedJson json;
   const bool to_file = writes_json(argc, argv);
   benchmark::Initialize(&argc, argv);

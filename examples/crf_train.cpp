@@ -29,9 +29,9 @@ namespace {
 struct Flags {
   CommonFlags common;
   CrfFlags crf;
-  std::string weights, data = "synthetic", out = "out/crf_train", learning = "matrix";
+  std::string weights, data = "synthetic", out = "out/crf_train", learning = "potts";
   std::int64_t crop = 161, batch = 4, steps = 200, val = 0;
-  double lr = 0.005, crf_lr = 0.02;
+  double lr = 5e-4, crf_lr = 0.005;
   bool compare = false;
 };
 

@@ -25,5 +25,6 @@ inline bool& checks_results() {
 
 void register_layers(const Devices& devices);
 void register_models(const Devices& devices);
+void register_crf(const Devices& devices);
 
 }  // namespace atrous::bench
