@@ -43,12 +43,56 @@ TEST_CASE("programs: a CRF's flags are refused in one line where they make no se
            {"segment --weights x --crf v2 --method best a.png", "--method"},
            {"evaluate --weights x --iterations 5", "--iterations"},
            {"evaluate --weights x --crf v2 --normalization all", "--normalization"},
-           {"crf_refine --image a.png", "--probabilities"}}) {
+           {"crf_refine --image a.png", "--probabilities"},
+           {"crf_tune --weights x --bilateral 4,67,3", "--bilateral-weights"},
+           {"crf_tune --weights x --bilateral-sigmas-xy 30,x", "--bilateral-sigmas-xy"},
+           {"crf_tune --weights x --rounds 0", "--rounds"},
+           {"crf_train --weights x --learning all", "--learning"},
+           {"crf_train --data synthetic", "--weights"}}) {
     const Outcome o = run(scratch, arguments);
     INFO(arguments << "\n" << o.err);
     CHECK(o.status == 2);
     CHECK(o.one_line());
     CHECK(has(o.err, word));
+  }
+}
+
+TEST_CASE("programs: crf_tune finds the same best for every number of threads, crf_train learns from it",
+          "[examples][crf]") {
+  const Scratch scratch;
+  const std::string data = " --data folder:" + folder_data(scratch, "d", 1);
+  const Outcome net =
+      run(scratch, "train" + data + " --classes 3 --width 0.25 --crop 33 --batch 2 --steps 2 --out " +
+                       (scratch / "net"));
+  INFO(net.err);
+  REQUIRE(net.status == 0);
+  const std::string weights = " --weights " + (scratch / "net/checkpoint.safetensors");
+  const std::string grid =
+      " --bilateral-weights 2,6 --bilateral-sigmas-xy 8,20 --bilateral-sigmas-rgb 5 --iterations 2";
+  for (const std::string n : {"1", "2"}) {
+    const Outcome o = run(scratch, "crf_tune" + data + weights + grid + " --threads " + n + " --json " +
+                                       (scratch / ("tuned" + n + ".json")));
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    CHECK(has(o.out, "best: --crf v2 --gaussian 3,1 --bilateral "));
+    CHECK(has(o.out, "without a CRF"));
+  }
+  const std::string tuned = slurp(scratch / "tuned1.json");
+  CHECK(tuned == slurp(scratch / "tuned2.json"));
+  for (const char* key : {"\"best\"", "\"tried\"", "\"without_crf\""}) CHECK(has(tuned, key));
+  for (const char* learning : {"potts", "factored"}) {
+    const Outcome o = run(scratch, "crf_train" + data + weights + " --learning " + learning +
+                                       " --crop 33 --batch 1 --steps 2 --iterations 2 --compare --out " +
+                                       (scratch / "joint"));
+    INFO(o.err);
+    REQUIRE(o.status == 0);
+    CHECK(has(o.out, "trained on together"));
+    const std::string learned = slurp(scratch / "joint/crf.json");
+    CHECK(has(learned, "\"bilateral_log_sigma\""));
+    CHECK_FALSE(has(learned, "null"));
+    CHECK(
+        run(scratch, "evaluate" + data + " --weights " + (scratch / "joint/checkpoint.safetensors")).status ==
+        0);
   }
 }
 

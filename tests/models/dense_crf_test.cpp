@@ -5,6 +5,7 @@
 #include <cmath>
 #include <numeric>
 
+#include "atrous/core/dry_run.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
@@ -500,6 +501,19 @@ TEST_CASE("dense_crf: what makes no sense is refused in one sentence", "[models]
   broken.span<float>()[7] = INFINITY;
   CHECK(refusal([&] { DenseCrf infinite(broken); }).find("not finite") != std::string::npos);
   CHECK(refusal([&] { DenseCrf empty(Tensor::zeros({0, 4, 5, 3})); }).find("not empty") != std::string::npos);
+}
+
+TEST_CASE("dense_crf: an image of 30000 x 30000 pixels is refused before its lattice is begun",
+          "[models][dense_crf]") {
+  const DryRun rehearsal;  // the tensors have no memory behind them
+  DenseCrf crf(Tensor::empty({1, 30000, 30000, 2}));
+  const auto potts = Compatibility::potts(1);
+  const std::string sentence = "one lattice holds less than 2^31: cut it into tiles";
+  CHECK(refusal([&] { crf.add_gaussian({3, 3}, potts); }).find(sentence) != std::string::npos);
+  const Tensor image = Tensor::empty({1, 30000, 30000, 3}, Dtype::u8);
+  CHECK(refusal([&] {
+          crf.add_bilateral(image, {3, 3}, {13}, potts);
+        }).find("30000 x 30000 pixels with 5 features") != std::string::npos);
 }
 
 TEST_CASE("unary: logits, probabilities and labels", "[models][dense_crf]") {
