@@ -5,10 +5,15 @@
 
 #include "atrous/core/device.h"
 
-// The allocator behind every tensor. Freed blocks are kept and given out again to requests of the same size
-// class (eight classes for each power of two, so at most an eighth is wasted); large blocks lie in huge pages
-// where the system has them. Memory is thus mapped once and stays warm, which is worth more than any single
-// kernel: touching fresh pages is slower than arithmetic. Each device has its own.
+// The allocator behind every tensor: memory is mapped once and stays warm, which is worth more than any
+// single kernel, as touching fresh pages is slower than arithmetic. Each device has its own.
+//
+// Blocks below 1 MiB, once freed, are kept for requests of the same size class (eight classes for each power
+// of two, so at most an eighth is wasted). Larger ones are cut from one piece of addresses that grows at its
+// end, in huge pages where the system has them: a request takes the smallest free gap that holds it, and
+// neighbours that are free become one gap, so that what is held stays near the most that was in use at once.
+// A CUDA device has many such pieces, each as large as a request that found no gap; those that are wholly
+// free go back before another is asked for.
 //
 // On a CUDA device a freed block goes to the next allocation under the same stream (core/stream.h), and needs
 // no wait. A tensor that is used under another stream than the one it was made under must outlive that use:
