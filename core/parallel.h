@@ -45,6 +45,15 @@ using ParallelBody = void (*)(void* context, std::int64_t begin, std::int64_t en
 void parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body, void* context);
 }  // namespace detail
 
+/// Work that is worth a thread of its own, counted in steps as small as a multiply-add or the copy of an
+/// element: below, waking the thread and waiting for it costs more than it saves.
+inline constexpr std::int64_t kPartWork = 1 << 15;
+
+/// The grain of a loop whose elements take `work` such steps each.
+constexpr std::int64_t grain_of(std::int64_t work) {
+  return work < kPartWork ? kPartWork / (work > 0 ? work : 1) : 1;
+}
+
 /// Calls body(begin, end) on parts that cover 0..n-1, at most one part a thread, none smaller than `grain`
 /// (unless n is). A call from inside a body runs inline. An exception of a body is thrown again here (of the
 /// lowest part that threw). In a DryRun the body is not called.
@@ -59,7 +68,8 @@ void parallel_for(std::int64_t n, std::int64_t grain, Body&& body) {
       const_cast<void*>(static_cast<const void*>(&body)));
 }
 
-/// The same with a grain of one: each element is a large piece of work.
+/// The same with a grain of one: each element is a large piece of work (kPartWork; grain_of() where it may be
+/// less).
 template <class Body>
 void parallel_for(std::int64_t n, Body&& body) {
   parallel_for(n, 1, body);

@@ -25,7 +25,8 @@ inline std::int64_t batch_norm_chunks(const BatchNormDims& dims) {
 template <class Body>
 void for_each_chunk(const BatchNormDims& dims, bool backwards, const Body& body) {
   const std::int64_t chunk = batch_norm_chunk(dims.channels);
-  parallel_for(batch_norm_chunks(dims), [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(chunk * dims.channels);
+  parallel_for(batch_norm_chunks(dims), grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t q = backwards ? begin + end - 1 - i : i;
       body(q, q * chunk, std::min(chunk, dims.pixels - q * chunk));

@@ -53,7 +53,8 @@ std::int64_t DirectBlocking::sums_size() const { return block_tiles * tile.rows 
 
 void direct_pack(const DirectBlocking& b, const Conv2dDims& d, Span<const float> weight, Span<float> packed) {
   const std::int64_t panels = Panels{b.tile, b.columns}.count(), steps = b.depth_blocks * b.taps;
-  parallel_for(panels * steps, 4, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(b.block_depth * b.tile.columns);
+  parallel_for(panels * steps, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t panel = i % panels, tap = i / panels % b.taps, block = i / panels / b.taps;
       const std::int64_t column = panel * b.tile.columns;

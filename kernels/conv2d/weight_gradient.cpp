@@ -245,7 +245,8 @@ void weight_gradient(const WeightGradientBlocking& b, const Conv2dDims& dims, Sp
   const Span<float> scratch = workspace.part(b.partial_size() + b.items() * b.sums_size(),
                                              workspace.size() - b.partial_size() - b.items() * b.sums_size());
   const std::int64_t parts =
-      std::min<std::int64_t>({threads(), scratch.size() / b.scratch_size(), b.items()});
+      std::min<std::int64_t>({threads(), scratch.size() / b.scratch_size(), b.items(),
+                              1 + dims.out_pixels() * b.taps * b.rows * b.columns / kPartWork});
   // The first item of a part when all are shared out in parts of equal cost.
   const auto part_begin = [&](std::int64_t part) {
     if (part == parts) return b.items();

@@ -29,7 +29,8 @@ void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<flo
   const bool past_cache =
       packed.size() > kCached && b.columns % 16 == 0 && std::uintptr_t(packed.data()) % 64 == 0;
   const std::int64_t pieces = (b.depth + kRows - 1) / kRows;  // block_depth is a multiple of kRows
-  parallel_for(panels.count() * pieces, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(kRows * b.tile.columns * b.slot_count);
+  parallel_for(panels.count() * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
     alignas(64) float taps[9 * kRows * 32];
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t panel = i % panels.count(), row = i / panels.count() * kRows;

@@ -22,7 +22,8 @@ void conv_transpose2d_forward(Stream stream, const Conv2dDims& dims, Span<const 
       }
     });
   } else {
-    parallel_for(dims.in_pixels(), [=](std::int64_t begin, std::int64_t end) {
+    const std::int64_t grain = grain_of(dims.taps() * dims.out_channels * k);
+    parallel_for(dims.in_pixels(), grain, [=](std::int64_t begin, std::int64_t end) {
       const Conv2dBackwardInput<T> body{dims, x, weight, bias, y};
       for (std::int64_t pixel = begin; pixel < end; ++pixel) body(pixel, 0, k);
     });

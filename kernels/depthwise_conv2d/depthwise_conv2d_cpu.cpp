@@ -83,7 +83,8 @@ void depthwise_conv2d_backward_weight(Stream, const DepthwiseConv2dDims& dims, S
   using Sum = Accumulator<T>;
   Sum* sums = reinterpret_cast<Sum*>(workspace.data());
   Sum* row_sums = sums + parts * size;
-  parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(rows * dims.out_w * size / std::max<std::int64_t>(parts, 1));
+  parallel_for(parts, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t p = begin; p < end; ++p)
       for (std::int64_t t = 0; t < taps; ++t)
         body(t / dims.window_w, t % dims.window_w, rows * p / parts, rows * (p + 1) / parts, 0, k,

@@ -78,7 +78,8 @@ void gemm<double>(Stream, const GemmDims& d, Span<const double> a, Span<const do
   const auto left = d.transpose_a ? map(a.data(), d.depth, d.rows) : map(a.data(), d.rows, d.depth);
   const auto right = d.transpose_b ? map(b.data(), d.columns, d.depth) : map(b.data(), d.depth, d.columns);
   Eigen::Map<Matrix<double>> result(c.data(), d.rows, d.columns);
-  parallel_for(down * across, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(d.rows * d.columns / (down * across) * d.depth);
+  parallel_for(down * across, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t tile = begin; tile < end; ++tile) {
       const std::int64_t i = tile / across * kTile, j = tile % across * kTile;
       const std::int64_t rows = std::min(kTile, d.rows - i), columns = std::min(kTile, d.columns - j);
@@ -99,7 +100,7 @@ void gemm<double>(Stream, const GemmDims& d, Span<const double> a, Span<const do
 template <>
 void gemm_with_epilogue<bf16>(Stream, const GemmDims& d, Span<const bf16> a, Span<const bf16> b,
                               const GemmEpilogue<bf16>& epilogue, Span<bf16>, Span<bf16> c) {
-  parallel_for(d.rows, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(d.rows, grain_of(d.columns * d.depth), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t j = 0; j < d.columns; ++j) {
         float sum = 0;

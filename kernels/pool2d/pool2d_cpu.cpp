@@ -70,7 +70,7 @@ void global_avg_pool2d_forward(Stream, std::int64_t batch, std::int64_t height, 
   constexpr std::int64_t kBlock = kPoolChannels;
   using A = Accumulator<T>;
   const std::int64_t blocks = (channels + kBlock - 1) / kBlock;
-  parallel_for(batch * blocks, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(batch * blocks, grain_of(height * width * kBlock), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t n = i / blocks, from = i % blocks * kBlock,
                          count = std::min(kBlock, channels - from);

@@ -18,7 +18,7 @@ bool takes(const Pool2dDims& d) { return d.channels >= kLeastChannels && d.taps(
 // body(n, row, column) for every pixel of [batch, height, width].
 template <class Body>
 void for_each_pixel(std::int64_t batch, std::int64_t height, std::int64_t width, const Body& body) {
-  parallel_for(batch * height, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(batch * height, grain_of(width * kLeastChannels), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i)
       for (std::int64_t w = 0; w < width; ++w) body(i / height, i % height, w);
   });
@@ -114,7 +114,7 @@ bool global_avg_pool_forward(std::int64_t batch, std::int64_t height, std::int64
   if (channels < kLeastChannels) return false;
   // The last piece takes what is left and at least a vector, so none is narrower than one.
   const std::int64_t pieces = std::max<std::int64_t>(1, channels / kBlock);
-  parallel_for(batch * pieces, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(batch * pieces, grain_of(height * width * kBlock), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t n = i / pieces, from = i % pieces * kBlock;
       const std::int64_t count = i % pieces == pieces - 1 ? channels - from : kBlock;

@@ -42,7 +42,7 @@ namespace cpu {
 template <class T>
 void channel_sums(Stream, const RowsDims& dims, Span<const T> x, Span<double> scratch, Span<T> y) {
   const std::int64_t channels = dims.channels, blocks = block_count(dims), size = rows_per_block(dims);
-  parallel_for(blocks, [&](std::int64_t first, std::int64_t last) {
+  parallel_for(blocks, grain_of(size * channels), [&](std::int64_t first, std::int64_t last) {
     for (std::int64_t b = first; b < last; ++b) {
       double* sums = scratch.data() + b * channels;
       std::fill(sums, sums + channels, 0.0);

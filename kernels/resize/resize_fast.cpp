@@ -190,7 +190,8 @@ bool fast_resize_bilinear_backward(const ResizeDims& d, Span<const float> dy, Sp
   const std::int64_t blocks = (d.in_w + block - 1) / block, out_row = d.out_w * d.channels;
   // Rows are the outer cut, blocks of columns the inner one: a map of a single row has work for several
   // threads, too.
-  parallel_for(blocks * d.batch * d.in_h, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(block * d.channels);
+  parallel_for(blocks * d.batch * d.in_h, grain, [&](std::int64_t begin, std::int64_t end) {
     float weights[kWeights], row_weights[kWeights];
     simd::ResizeWindow windows[kColumns];
     std::int64_t filled = -1;

@@ -75,7 +75,8 @@ void for_each_fine_row(const ResizeDims& d, const float* logits, std::int64_t im
 template <class Chunk>
 void for_each_chunk(const ResizeDims& d, const Chunk& chunk) {
   const std::int64_t of_image = chunks_of_image(d), rows = rows_of_chunk(d);
-  parallel_for(d.batch * of_image, [&](std::int64_t begin, std::int64_t end) {
+  const std::int64_t grain = grain_of(d.out_h * d.out_w * d.channels / of_image);
+  parallel_for(d.batch * of_image, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
       const std::int64_t from = q % of_image * rows;
       chunk(q / of_image, from, std::min(from + rows, d.in_h), q);

@@ -31,6 +31,23 @@ TEST_CASE("parallel_for: every element is visited once, whatever the sizes", "[c
       }
 }
 
+TEST_CASE("parallel_for: work too small for a second thread stays with the first", "[core][parallel]") {
+  CHECK(grain_of(0) == kPartWork);
+  CHECK(grain_of(1) == kPartWork);
+  CHECK(grain_of(kPartWork / 3) == 3);
+  CHECK(grain_of(kPartWork) == 1);
+  CHECK(grain_of(10 * kPartWork) == 1);
+  const ThreadsScope scope(2);
+  const auto parts = [](std::int64_t n, std::int64_t work) {
+    std::atomic<int> count = 0;
+    parallel_for(n, grain_of(work), [&](std::int64_t, std::int64_t) { ++count; });
+    return count.load();
+  };
+  CHECK(parts(31, kPartWork / 16) == 1);
+  CHECK(parts(32, kPartWork / 16) == 2);
+  CHECK(parts(2, kPartWork) == 2);
+}
+
 TEST_CASE("parallel_for: counts beyond 32 bits are cut without overflow", "[core][parallel]") {
   const ThreadsScope scope(3);
   std::atomic<std::int64_t> sum = 0;
