@@ -37,6 +37,8 @@ void check_inputs(const Variable& x, const Variable& gamma, const Variable& beta
                options.epsilon, " must be at least 0");
   ATROUS_CHECK(ValueError, options.decay >= 0 && options.decay <= 1, op, "decay ", options.decay,
                " must be within 0..1");
+  ATROUS_CHECK(ValueError, options.activation != Activation::hard_swish, op,
+               "takes no activation but relu and relu6");
 }
 
 template <class T>

@@ -14,7 +14,7 @@
 
 namespace atrous {
 
-using kernels::Activation;  // none, relu, relu6
+using kernels::Activation;  // of which batch norm takes none, relu and relu6
 
 enum class BatchNormMode { training, frozen };
 

@@ -36,7 +36,7 @@ Conv2dDims conv2d_dims(Op op, const Variable& x, const Variable& weight, const V
                                                   .padding = o.padding,
                                                   .rate = o.rate,
                                                   .exact = o.exact,
-                                                  .allow_tf32 = o.allow_tf32});
+                                                  .allow_tf32 = o.allow_tf32 && !o.exact});
   ATROUS_CHECK(ShapeError, d.out_h > 0 && d.out_w > 0, name, "window ", PerAxis(d.window_h, d.window_w),
                " at rate ", o.rate, " with padding ", o.padding, " leaves no output pixel: x ", x.shape());
   return d;

@@ -10,10 +10,10 @@
 #include "atrous/models/registry.h"
 #include "bench/support/benches.h"
 
-// Whole networks: model/<name>h513w513k21b1t2 is one forward pass to full-size logits in evaluation mode,
-// without a record; train/<name>h257w257k21b4t2 one step: forward, upsampling, cross entropy, backward, SGD.
-// On CUDA, without a number of threads: model/<name>h513w513k21b1/cuda/f32, timed by the host's clock from
-// start to the device's end, as a user waits for it. Peers: bench/compare.py.
+// Whole networks: model/<name>h513w513k21b1t2 is one forward pass to full-size logits, prepared for
+// inference, without a record; train/<name>h257w257k21b4t2 one step: forward, upsampling, cross entropy,
+// backward, SGD. On CUDA, without a number of threads: model/<name>h513w513k21b1/cuda/f32, timed by the
+// host's clock from start to the device's end, as a user waits for it. Peers: bench/compare.py.
 
 namespace atrous::bench {
 namespace {
@@ -63,7 +63,7 @@ void run(benchmark::State& state, Device device, const Step& step) {
 
 void forward(benchmark::State& state, const Network& n, const Place& place) {
   const auto model = make(n, place);
-  model->eval();
+  model->prepare_inference();
   const NoGrad no_grad;
   const Variable x(random_image(n).to(place.device));
   run(state, place.device, [&] { benchmark::DoNotOptimize(full_size(*model, x).value().data()); });

@@ -1,8 +1,8 @@
 #pragma once
 
 // Whether convolutions keep to plain sums: no algorithm whose rounding depends on the size of the map or on
-// the place in it (Winograd's on the CPU, cuBLAS on CUDA). Then a part of an image, seen with all that
-// matters around it, gives the very bits of the whole.
+// the place in it (Winograd's on the CPU; cuBLAS, sums cut into slices and tensor cores on CUDA). Then a part
+// of an image, seen with all that matters around it, gives the very bits of the whole.
 
 namespace atrous {
 

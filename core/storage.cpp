@@ -7,6 +7,8 @@ namespace atrous {
 
 Storage::Storage(std::size_t bytes, Device device)
     : bytes_(bytes), device_(device), rehearsed_(in_dry_run()) {
+  static std::atomic<std::uint64_t> made{0};
+  serial_ = made.fetch_add(1, std::memory_order_relaxed);
   if (!bytes)
     data_ = nullptr;
   else

@@ -1,6 +1,9 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
+#include <cstdint>
+#include <utility>
 
 #include "atrous/core/device.h"
 
@@ -15,6 +18,15 @@ class Storage {
   Storage& operator=(const Storage&) = delete;
 
   void* data() const { return data_; }
+  /// The same for somebody who may write: stamp() changes.
+  void* data_to_write() {
+    writes_.store(writes_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    return data_;
+  }
+  /// Which block this is, of all that the process ever made, and how often it was opened for writing.
+  std::pair<std::uint64_t, std::uint64_t> stamp() const {
+    return {serial_, writes_.load(std::memory_order_relaxed)};
+  }
   std::size_t bytes() const { return bytes_; }
   Device device() const { return device_; }
 
@@ -23,6 +35,8 @@ class Storage {
   Device device_;
   bool rehearsed_;  // made in a DryRun: an address without memory
   void* data_;
+  std::uint64_t serial_;
+  std::atomic<std::uint64_t> writes_{0};  // no more exact than it has to be: two at once may count as one
 };
 
 }  // namespace atrous

@@ -43,7 +43,7 @@ class Tensor {
   Device device() const { return storage_ ? storage_->device() : kCpu; }
   Stream stream() const { return current_stream(device()); }
 
-  void* data() { return storage_ ? storage_->data() : nullptr; }
+  void* data() { return storage_ ? storage_->data_to_write() : nullptr; }
   const void* data() const { return storage_ ? storage_->data() : nullptr; }
   template <class T>
   Span<T> span() {
@@ -71,6 +71,12 @@ class Tensor {
   void fill(double value);
   /// Overwrites the elements with those of a tensor of the same shape (ShapeError) and dtype (DtypeError).
   void copy_from(const Tensor& other);
+  /// Changes with the storage, and with every call of data() or span() that lets somebody write to it
+  /// (through any handle): equal stamps mean equal elements, as long as nobody writes through a pointer of
+  /// before.
+  std::pair<std::uint64_t, std::uint64_t> stamp() const {
+    return storage_ ? storage_->stamp() : std::pair<std::uint64_t, std::uint64_t>();
+  }
   /// Whether both handles share their elements.
   bool shares_storage(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
   /// Handles that share the elements, this one included.

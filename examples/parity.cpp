@@ -25,6 +25,7 @@ struct Flags {
   CommonFlags common;
   std::string weights, input, reference;
   double tolerance = 1e-3;
+  bool prepared = false;
 };
 
 // One layer with a reference.
@@ -136,6 +137,8 @@ void parity(const Flags& flags) {
   auto files = reference_files(flags.reference);
   const auto loaded = models::load_model(flags.weights);
   loaded.model->to(device);
+  loaded.model->eval();
+  if (flags.prepared) loaded.model->prepare_inference();
   const auto rows = run_and_compare(*loaded.model, io::read_npy(flags.input), files, flags.tolerance);
   std::printf("%12s %12s %9s  layer\n", "difference", "largest", "relative");
   const Row* first = nullptr;
@@ -177,6 +180,8 @@ int main(int argc, char** argv) {
                  "Of the largest difference, relative to the reference's largest value")
       ->capture_default_str()
       ->check(CLI::Range(0.0, 1.0));
+  app.add_flag("--prepared", flags.prepared,
+               "Run the model as `segment` does, its weights folded and packed once");
   flags.common.add_run(app);
   return run(app, argc, argv, [&] { parity(flags); });
 }

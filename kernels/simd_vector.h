@@ -29,6 +29,12 @@ ATROUS_INLINE void store(float* p, Vec v) { *reinterpret_cast<UnalignedVec*>(p) 
 ATROUS_INLINE Vec broadcast(float x) { return x - Vec{}; }
 ATROUS_INLINE Vec max(Vec a, Vec b) { return a < b ? b : a; }
 ATROUS_INLINE Vec min(Vec a, Vec b) { return b < a ? b : a; }
+/// HardSwish of elementwise_body.h, with its bits.
+ATROUS_INLINE Vec hard_swish(Vec x) {
+  const Vec inside = x * (x + broadcast(3.0f)) * broadcast(float(1.0 / 6)),
+            positive = x >= broadcast(3.0f) ? x : inside;
+  return x <= broadcast(-3.0f) ? Vec{} : positive;
+}
 
 /// Leaves the cache alone, so that the line is not read first: for results that are larger than the cache.
 /// `p` is aligned to the vector, and whole lines of 64 bytes are written one behind the other (halves of

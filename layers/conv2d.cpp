@@ -4,6 +4,7 @@
 
 #include "atrous/autograd/conv2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
+#include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
 #include "atrous/core/tf32.h"
@@ -53,7 +54,7 @@ kernels::Conv2dDims Conv2dSettings::dims(const Shape& x, const Shape& output) co
           .padding = resolved_padding(x),
           .rate = rate,
           .exact = exact_mode(),
-          .allow_tf32 = tf32_allowed()};
+          .allow_tf32 = tf32_allowed() && !exact_mode()};
 }
 
 std::int64_t Conv2dSettings::macs(const Shape& output) const {
@@ -78,12 +79,15 @@ Variable apply_conv2d(const Variable& x, const Variable& weight, const Variable&
 
 Conv2d::Conv2d(const Conv2dSettings& settings)
     : settings_(settings),
-      weight_(add_parameter("weight", settings.weight_shape(), settings.weight_kind(), settings.init)) {
-  if (settings.bias)
-    bias_ = &add_parameter("bias", {settings.out_channels}, ParameterKind::bias, Initialiser::constant(0));
-}
+      weight_(add_parameter("weight", settings.weight_shape(), settings.weight_kind(), settings.init)),
+      bias_(settings.bias ? &add_parameter("bias", {settings.out_channels}, ParameterKind::bias,
+                                           Initialiser::constant(0))
+                          : nullptr),
+      folded_(settings_, weight_, bias_, nullptr) {}
 
 Variable Conv2d::forward(const Variable& x) {
+  if (folded_.keeps() && !training() && !grad_enabled())
+    return observed(*this, Variable(folded_.forward(x.value(), kernels::Activation::none)));
   return observed(*this, apply_conv2d(x, weight_, bias_ ? *bias_ : Variable(), settings_));
 }
 

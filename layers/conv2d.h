@@ -4,6 +4,7 @@
 
 #include "atrous/autograd/conv2d_options.h"
 #include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/layers/folded_conv.h"
 #include "atrous/layers/layer.h"
 
 namespace atrous::layers {
@@ -54,10 +55,14 @@ class Conv2d : public Layer {
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
   const Conv2dSettings& settings() const { return settings_; }
 
+ protected:
+  void set_prepared(int sizes) override { folded_.keep(sizes); }
+
  private:
   Conv2dSettings settings_;
   Variable& weight_;
-  Variable* bias_ = nullptr;  // null for none
+  Variable* bias_;  // null for none
+  FoldedConv folded_;
 };
 
 }  // namespace atrous::layers

@@ -7,101 +7,36 @@
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
-#include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/conv2d_branches.h"
+#include "atrous/kernels/layout/layout.h"
 #include "atrous/kernels/separable_conv2d/separable_conv2d.h"
 #include "atrous/layers/observer.h"
 
 namespace atrous::layers {
 namespace {
 
-// A convolution's weight with the batch norm behind it folded in, and the bias that this makes.
-//
-// The last axis of a dense weight is the output channel; a depthwise one has it in its last two axes: c * M +
-// m. Either way the output channel of element i is i modulo the number of output channels.
-struct Folded {
-  Tensor weight, bias;
-
-  template <class T>
-  kernels::Conv2dEpilogue<T> epilogue(Activation activation) const {
-    return {.bias = bias.span<T>(), .activation = activation};
-  }
-};
-
-// The weight alone; the bias goes to where it is wanted.
-template <class T>
-Tensor fold(const ConvBn& layer, const Tensor& x, Span<T> bias) {
-  const Tensor& weight = layer.weight().value();
-  const BatchNorm& bn = layer.bn();
-  ATROUS_CHECK(DtypeError, x.dtype() == weight.dtype(), "conv_bn", "x is ", x.dtype(), ", the weight ",
-               weight.dtype());
-  Tensor folded = Tensor::empty(weight.shape(), x.dtype(), x.device());
-  kernels::batch_norm_fold<T>(x.stream(), bias.size(), bn.gamma().value().span<T>(),
-                              bn.beta().value().span<T>(), bn.running_mean().span<Accumulator<T>>(),
-                              bn.running_var().span<Accumulator<T>>(), bn.constants().epsilon,
-                              weight.span<T>(), Span<const T>(), folded.span<T>(), bias);
-  return folded;
-}
-
-Folded fold(const ConvBn& layer, const Tensor& x) {
-  Folded folded{{}, Tensor::empty({layer.settings().out_channels}, x.dtype(), x.device())};
-  visit_float(x.dtype(), [&]<class T>() { folded.weight = fold<T>(layer, x, folded.bias.span<T>()); });
-  return folded;
-}
-
-kernels::DepthwiseConv2dDims depthwise_dims(const Conv2dSettings& conv, const Shape& x, const Shape& out) {
-  return {.batch = out[0],
-          .in_h = x[1],
-          .in_w = x[2],
-          .channels = x[3],
-          .multiplier = out[3] / x[3],
-          .out_h = out[1],
-          .out_w = out[2],
-          .window_h = conv.taps.h,
-          .window_w = conv.taps.w,
-          .stride = conv.stride,
-          .padding = conv.resolved_padding(x),
-          .rate = conv.rate};
-}
-
-// The convolution with the batch norm folded in, and an activation at its end.
-Tensor folded_forward(const Tensor& x, const ConvBn& layer, Activation activation) {
-  const Conv2dSettings& conv = layer.settings();
-  const Shape out = conv.output_shape(x.shape(), "conv_bn");
-  const Folded folded = fold(layer, x);
-  Tensor y = Tensor::empty(out, x.dtype(), x.device());
-  visit_float(x.dtype(), [&]<class T>() {
-    const auto run = [&](const auto& forward, std::int64_t scratch_size, const auto& dims) {
-      Tensor scratch = Tensor::empty({scratch_size}, x.dtype(), x.device());
-      forward(x.stream(), dims, x.span<T>(), folded.weight.span<T>(), folded.epilogue<T>(activation),
-              scratch.span<T>(), y.span<T>());
-    };
-    if (conv.depthwise) {
-      const kernels::DepthwiseConv2dDims dims = depthwise_dims(conv, x.shape(), out);
-      run(kernels::depthwise_conv2d_forward<T>, kernels::depthwise_conv2d_forward_workspace_size<T>(dims),
-          dims);
-    } else {
-      const kernels::Conv2dDims dims = conv.dims(x.shape(), out);
-      run(kernels::conv2d_forward<T>, kernels::conv2d_forward_workspace_size<T>(dims, x.device()), dims);
-    }
-  });
-  return y;
-}
-
 // Both halves folded, through one kernel; `activation` at the end.
-Tensor folded_separable_forward(const Tensor& x, const kernels::SeparableConv2dDims& dims,
-                                const ConvBn& depthwise, const ConvBn& pointwise, Activation activation) {
-  const Folded first = fold(depthwise, x), second = fold(pointwise, x);
+Tensor folded_separable_forward(const Tensor& x, const kernels::SeparableConv2dDims& dims, ConvBn& depthwise,
+                                ConvBn& pointwise, Activation activation) {
+  const FoldedConv::Parts first = depthwise.folded().parts(x), second = pointwise.folded().parts(x);
   const kernels::DepthwiseConv2dDims& d = dims.depthwise;
   Tensor y = Tensor::empty({d.batch, d.out_h, d.out_w, dims.out_channels}, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
     Tensor scratch = Tensor::empty({kernels::separable_conv2d_forward_workspace_size<T>(dims, x.device())},
                                    x.dtype(), x.device());
-    kernels::separable_conv2d_forward<T>(x.stream(), dims, x.span<T>(), first.weight.span<T>(),
-                                         first.epilogue<T>(depthwise.activation()), second.weight.span<T>(),
-                                         second.epilogue<T>(activation), scratch.span<T>(), y.span<T>());
+    kernels::separable_conv2d_forward<T>(
+        x.stream(), dims, x.span<T>(), first.weight.span<T>(), {first.bias.span<T>(), depthwise.activation()},
+        second.weight.span<T>(), {second.bias.span<T>(), activation}, scratch.span<T>(), y.span<T>());
   });
   return y;
+}
+
+// What a batch norm does of an activation, and what is left to do behind it.
+Activation in_norm(Activation activation) {
+  return activation == Activation::hard_swish ? Activation::none : activation;
+}
+Activation behind_norm(Activation activation) {
+  return activation == Activation::hard_swish ? activation : Activation::none;
 }
 
 Conv2dSettings depthwise_part(Conv2dSettings conv) {
@@ -125,6 +60,8 @@ Variable activate(const Variable& x, Activation activation) {
       return relu(x);
     case Activation::relu6:
       return relu6(x);
+    case Activation::hard_swish:
+      return hard_swish(x);
   }
   fail<ValueError>("activation", "unknown activation ", int(activation));
 }
@@ -137,6 +74,8 @@ const char* describe(Activation activation) {
       return ", relu";
     case Activation::relu6:
       return ", relu6";
+    case Activation::hard_swish:
+      return ", hard swish";
   }
   return "";
 }
@@ -145,21 +84,27 @@ ConvBn::ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNor
     : conv_(conv),
       activation_(activation),
       weight_(add_parameter("weight", conv.weight_shape(), conv.weight_kind(), conv.init)),
-      bn_(conv.out_channels, constants) {
+      bn_(conv.out_channels, constants),
+      folded_(conv_, weight_, nullptr, &bn_) {
   add_child("bn", bn_);
 }
 
 Variable ConvBn::forward(const Variable& x, const Variable& residual) {
   if (training() || grad_enabled()) {
+    const auto normed = [&](const Variable& y, const ChannelStatistics& statistics) {
+      const Variable z = bn_.forward(y, in_norm(activation_), residual, statistics);
+      return observed(*this, activate(z, behind_norm(activation_)));
+    };
     if (conv_.depthwise || !bn_.takes_batch(conv_.output_shape(x.shape(), "conv_bn")))
-      return observed(*this, bn_.forward(apply_conv2d(x, weight_, {}, conv_), activation_, residual));
+      return normed(apply_conv2d(x, weight_, {}, conv_), {});
     const auto [y, statistics] = conv2d_with_statistics(x, weight_, {}, conv_.options(x.shape()));
-    return observed(*this, bn_.forward(y, activation_, residual, statistics));
+    return normed(y, statistics);
   }
-  const bool adds = residual.defined();
-  const Variable y =
-      observed(*this, Variable(folded_forward(x.value(), *this, adds ? Activation::none : activation_)));
-  return adds ? activate(add(y, residual), activation_) : y;
+  if (!residual.defined()) return observed(*this, Variable(folded_.forward(x.value(), activation_)));
+  if (!conv_.depthwise && !observing())
+    return Variable(folded_.forward(x.value(), activation_, residual.value()));
+  const Variable y = observed(*this, Variable(folded_.forward(x.value(), Activation::none)));
+  return activate(add(y, residual), activation_);
 }
 
 bool ConvBn::side_by_side(const std::vector<ConvBn*>& layers) {
@@ -180,11 +125,15 @@ Variable ConvBn::forward_side_by_side(const std::vector<ConvBn*>& layers, const 
     options.push_back(layer->conv_.options(x.shape()));
     norms.push_back(&layer->bn_);
   }
-  const Activation activation = layers[0]->activation_;
+  const auto normed = [&](const Variable& y, const ChannelStatistics& statistics) {
+    const Activation activation = layers[0]->activation_;
+    return activate(BatchNorm::forward_side_by_side(norms, y, in_norm(activation), statistics),
+                    behind_norm(activation));
+  };
   if (!norms[0]->takes_batch(layers[0]->conv_.output_shape(x.shape(), "conv_bn")))
-    return BatchNorm::forward_side_by_side(norms, conv2d_branches(x, weights, options), activation, {});
+    return normed(conv2d_branches(x, weights, options), {});
   const auto [y, statistics] = conv2d_branches_with_statistics(x, weights, options);
-  return BatchNorm::forward_side_by_side(norms, y, activation, statistics);
+  return normed(y, statistics);
 }
 
 void ConvBn::evaluate_side_by_side(const std::vector<ConvBn*>& layers, const Tensor& x, std::int64_t first,
@@ -192,20 +141,34 @@ void ConvBn::evaluate_side_by_side(const std::vector<ConvBn*>& layers, const Ten
   kernels::Conv2dBranches dims{.branches = {}, .y_channels = y.dim(3), .y_begin = first};
   for (const ConvBn* layer : layers)
     dims.branches.push_back(layer->conv_.dims(x.shape(), layer->conv_.output_shape(x.shape(), "conv_bn")));
+  const Activation activation = layers[0]->activation_;
   visit_float(x.dtype(), [&]<class T>() {
+    if (x.device().is_cpu() && layers[0]->folded_.keeps()) {  // there one after the other is no slower
+      for (std::size_t i = 0; i < layers.size(); ++i) {
+        const Tensor part = layers[i]->folded_.forward(x, activation);
+        const std::int64_t channels = part.dim(3);
+        kernels::copy_channels<T>(
+            x.stream(), {dims.out_pixels(), channels, 0, y.dim(3), first + dims.begin_of(i), channels},
+            part.span<T>(), y.span<T>());
+      }
+      return;
+    }
     const auto elements = [&](std::int64_t size) { return Tensor::empty({size}, x.dtype(), x.device()); };
     Tensor bias = elements(dims.out_channels());
-    std::vector<Tensor> weights;
-    kernels::BranchWeights<T> spans;
+    std::vector<FoldedConv::Parts> parts;
+    kernels::BranchWeights<T> weights;
     for (std::size_t i = 0; i < layers.size(); ++i) {
-      weights.push_back(
-          fold<T>(*layers[i], x, bias.span<T>().part(dims.begin_of(i), dims.branches[i].out_channels)));
-      spans.push_back(std::as_const(weights.back()).span<T>());
+      parts.push_back(layers[i]->folded_.parts(x));
+      const FoldedConv::Parts& own = parts.back();
+      const std::int64_t channels = own.bias.numel();
+      kernels::copy_channels<T>(x.stream(), {1, channels, 0, dims.out_channels(), dims.begin_of(i), channels},
+                                own.bias.span<T>(), bias.span<T>());
+      weights.push_back(own.weight.span<T>());
     }
     Tensor scratch = elements(kernels::conv2d_branches_forward_workspace_size<T>(dims, x.device()));
-    kernels::conv2d_branches_forward<T>(x.stream(), dims, x.span<T>(), spans,
-                                        {std::as_const(bias).span<T>(), layers[0]->activation_},
-                                        scratch.span<T>(), {}, y.span<T>(), {}, {});
+    kernels::conv2d_branches_forward<T>(x.stream(), dims, x.span<T>(), weights,
+                                        {std::as_const(bias).span<T>(), activation}, scratch.span<T>(), {},
+                                        y.span<T>(), {}, {});
   });
 }
 
@@ -231,7 +194,8 @@ Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable&
   if (space.depthwise && one_by_one && !exact_mode() && !depthwise.training() && !pointwise.training() &&
       !grad_enabled() && !observing()) {
     const Shape between = space.output_shape(x.shape(), "conv_bn");
-    const kernels::SeparableConv2dDims dims{depthwise_dims(space, x.shape(), between), channels.out_channels};
+    const kernels::SeparableConv2dDims dims{FoldedConv::depthwise_dims(space, x.shape(), between),
+                                            channels.out_channels};
     if (kernels::separable_conv2d_pays(dims, x.dtype(), x.device())) {
       const Activation last = pointwise.activation();
       const bool adds = residual.defined();
@@ -243,7 +207,9 @@ Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable&
   return pointwise.forward(depthwise.forward(x), residual);
 }
 
-Variable SeparableConvBn::forward(const Variable& x) { return forward_separable(depthwise_, pointwise_, x); }
+Variable SeparableConvBn::forward(const Variable& x, const Variable& residual) {
+  return forward_separable(depthwise_, pointwise_, x, residual);
+}
 
 Shape SeparableConvBn::trace(const Shape& x, const std::string& name, Summary& summary) const {
   return pointwise_.trace(depthwise_.trace(x, join_names(name, "depthwise"), summary),

@@ -5,18 +5,15 @@
 
 namespace atrous::layers {
 
-/// x, max(x, 0) or min(max(x, 0), 6).
+/// x, max(x, 0), min(max(x, 0), 6) or hard_swish(x).
 Variable activate(const Variable& x, Activation activation);
-/// "", ", relu", ", relu6"
+/// "", ", relu", ", relu6", ", hard swish"
 const char* describe(Activation activation);
 
 /// The step that these networks are made of: a convolution without bias (dense or depthwise), batch norm,
 /// activation. Parameters: weight, bn.gamma, bn.beta; buffers: bn.running_mean, bn.running_var.
 ///
-/// In evaluation mode while nothing is recorded (NoGrad) the batch norm is folded into the convolution,
-///   weight' = weight * s,  bias' = beta - running_mean * s,  s = gamma / sqrt(running_var + epsilon),
-/// and bias and activation are applied before an output is written: one pass over memory instead of three.
-/// The result differs from the unfolded one by rounding.
+/// In evaluation mode while nothing is recorded (NoGrad) it is one convolution (FoldedConv).
 class ConvBn : public Layer {
  public:
   ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);
@@ -41,12 +38,17 @@ class ConvBn : public Layer {
   const Variable& weight() const { return weight_; }
   const BatchNorm& bn() const { return bn_; }
   Activation activation() const { return activation_; }
+  FoldedConv& folded() { return folded_; }
+
+ protected:
+  void set_prepared(int sizes) override { folded_.keep(sizes); }
 
  private:
   Conv2dSettings conv_;
   Activation activation_;
   Variable& weight_;
   BatchNorm bn_;
+  FoldedConv folded_;
 };
 
 /// pointwise.forward(depthwise.forward(x), residual). In evaluation mode while nothing is recorded, and where
@@ -62,7 +64,9 @@ class SeparableConvBn : public Layer {
   /// `conv` describes the whole: from in_channels to out_channels, taps, stride and rate.
   SeparableConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);
 
-  Variable forward(const Variable& x) override;
+  Variable forward(const Variable& x) override { return forward(x, {}); }
+  /// With a residual before the last activation, as ConvBn.
+  Variable forward(const Variable& x, const Variable& residual);
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
  private:

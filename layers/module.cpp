@@ -33,7 +33,16 @@ std::int64_t Module::parameter_count() const {
 }
 
 void Module::train(bool on) {
-  visit(*this, "", [&](Module& m, const std::string&) { m.training_ = on; });
+  visit(*this, "", [&](Module& m, const std::string&) {
+    m.training_ = on;
+    if (on) m.set_prepared(0);
+  });
+}
+
+void Module::prepare_inference(int sizes) {
+  ATROUS_CHECK(ValueError, sizes >= 1, "prepare_inference", "packings for ", sizes, " sizes; at least 1");
+  eval();
+  visit(*this, "", [&](Module& m, const std::string&) { m.set_prepared(sizes); });
 }
 
 void Module::freeze_batch_norm(bool frozen) {
@@ -66,6 +75,7 @@ void Module::convert(Target target, Target of_statistics) {
       p.variable = Variable(p.variable.value().to(target), p.variable.requires_grad());
     for (OwnBuffer& b : m.buffers_)
       if (b.kind == BufferKind::statistic) b.tensor = b.tensor.to(of_statistics);
+    m.set_prepared(0);
   });
 }
 

@@ -56,6 +56,19 @@ class Module {
   void eval() { train(false); }
   bool training() const { return training_; }
 
+  /// Evaluation mode, and from now on the tree keeps for the next image what inference makes of its weights:
+  /// batch norms folded into convolutions, weights packed in the order in which kernels read them. The first
+  /// image of a size pays for it. Kept are the packings of `sizes` sizes of images (those seen last), each
+  /// about as large as the weights, up to four times where Winograd's convolution is taken. Results are the
+  /// same bits as without. Weights that are changed afterwards through their tensors (loaders, optimisers,
+  /// Tensor::span) are noticed at the next image; train() and to() end it and free what was kept, eval() does
+  /// not.
+  ///
+  /// From the second image of a size on, the allocator (core/memory.h) asks the system for nothing. One
+  /// thread at a time runs a prepared tree; nothing of it is used while gradients are recorded. ValueError:
+  /// sizes < 1.
+  void prepare_inference(int sizes = 1);
+
   /// Batch norms of the whole tree normalise by their running statistics, which no longer change, also in
   /// training mode. Their gamma and beta still learn (Variable::set_requires_grad stops those).
   void freeze_batch_norm(bool frozen = true);
@@ -89,6 +102,8 @@ class Module {
 
   virtual void set_frozen(bool) {}
   virtual void set_decay(double) {}
+  /// Told by prepare_inference() to modules that keep something, and 0 when that ends.
+  virtual void set_prepared(int /*sizes*/) {}
   /// Told by initialise() to modules that draw random numbers of their own.
   virtual void set_seed(std::uint64_t /*seed*/, const std::string& /*name*/) {}
 

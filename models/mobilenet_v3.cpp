@@ -1,6 +1,5 @@
 #include "atrous/models/mobilenet_v3.h"
 
-#include "atrous/autograd/elementwise.h"
 #include "atrous/layers/observer.h"
 
 namespace atrous::models {
@@ -27,27 +26,18 @@ constexpr Row kRows[] = {
 };
 constexpr std::int64_t kStemChannels = 16, kLastChannels = 960;
 
-Activation fused(bool hard_swish) { return hard_swish ? Activation::none : Activation::relu; }
-
-// trace() of a convolution that a hard swish follows.
-Shape trace_swished(const ConvBn& conv, bool hard_swish, const Shape& x, const std::string& name,
-                    layers::Summary& summary) {
-  const Shape y = conv.trace(x, name, summary);
-  if (hard_swish) summary.rows.back().kind += ", hard swish";
-  return y;
-}
+Activation activation(bool hard_swish) { return hard_swish ? Activation::hard_swish : Activation::relu; }
 
 }  // namespace
 
 MobileNetV3Unit::MobileNetV3Unit(const Settings& s, const layers::BatchNormConstants& constants)
-    : hard_swish_(s.hard_swish),
-      residual_(s.residual),
+    : residual_(s.residual),
       expand_(s.expanded_channels == s.in_channels
                   ? nullptr
                   : std::make_unique<ConvBn>(Conv2dSettings{.in_channels = s.in_channels,
                                                             .out_channels = s.expanded_channels,
                                                             .init = s.init},
-                                             fused(s.hard_swish), constants)),
+                                             activation(s.hard_swish), constants)),
       depthwise_({.in_channels = s.expanded_channels,
                   .out_channels = s.expanded_channels,
                   .taps = s.taps,
@@ -55,7 +45,7 @@ MobileNetV3Unit::MobileNetV3Unit(const Settings& s, const layers::BatchNormConst
                   .rate = s.rate,
                   .depthwise = true,
                   .init = s.init},
-                 fused(s.hard_swish), constants),
+                 activation(s.hard_swish), constants),
       excite_(s.excite
                   ? std::make_unique<layers::SqueezeExcitation>(
                         s.expanded_channels,
@@ -69,20 +59,15 @@ MobileNetV3Unit::MobileNetV3Unit(const Settings& s, const layers::BatchNormConst
   add_child("project", project_);
 }
 
-Variable MobileNetV3Unit::activated(const Variable& x) const { return hard_swish_ ? hard_swish(x) : x; }
-
 Variable MobileNetV3Unit::forward(const Variable& x) {
-  const Variable wide = expand_ ? activated(expand_->forward(x)) : x;
-  Variable y = activated(depthwise_.forward(wide));
+  Variable y = depthwise_.forward(expand_ ? expand_->forward(x) : x);
   if (excite_) y = excite_->forward(y);
-  y = project_.forward(y);
-  return layers::observed(*this, residual_ ? add(x, y) : y);
+  return layers::observed(*this, project_.forward(y, residual_ ? x : Variable()));
 }
 
 Shape MobileNetV3Unit::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
-  const Shape wide =
-      expand_ ? trace_swished(*expand_, hard_swish_, x, join_names(name, "expand"), summary) : x;
-  Shape y = trace_swished(depthwise_, hard_swish_, wide, join_names(name, "depthwise"), summary);
+  const Shape wide = expand_ ? expand_->trace(x, join_names(name, "expand"), summary) : x;
+  Shape y = depthwise_.trace(wide, join_names(name, "depthwise"), summary);
   if (excite_) y = excite_->trace(y, join_names(name, "excite"), summary);
   return project_.trace(y, join_names(name, "project"), summary);
 }
@@ -99,7 +84,7 @@ MobileNetV3::MobileNetV3(const BackboneOptions& options)
                                                   .taps = 3,
                                                   .stride = 2,
                                                   .init = convention.mobilenet_init},
-                                   Activation::none, batch_norm_);
+                                   Activation::hard_swish, batch_norm_);
   add_child("stem", *stem_);
   StrideWalk walk(options.output_stride, 2);
   for (const Row& row : kRows) {
@@ -126,32 +111,32 @@ MobileNetV3::MobileNetV3(const BackboneOptions& options)
   last_ = std::make_unique<ConvBn>(
       Conv2dSettings{
           .in_channels = channels, .out_channels = scaled(kLastChannels), .init = convention.mobilenet_init},
-      Activation::none, batch_norm_);
+      Activation::hard_swish, batch_norm_);
   add_child("last", *last_);
 }
 
 Features MobileNetV3::features(const Variable& image) {
   Features features;
-  Variable x = hard_swish(stem_->forward(image));
+  Variable x = stem_->forward(image);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = blocks_[i]->forward(x);
     if (i == kLowBlock) features.low = x;
     if (i == kMiddleBlock) features.middle = x;
   }
-  features.high = hard_swish(last_->forward(x));
+  features.high = last_->forward(x);
   return features;
 }
 
 FeatureShapes MobileNetV3::trace(const Shape& image, const std::string& name,
                                  layers::Summary& summary) const {
   FeatureShapes shapes;
-  Shape x = trace_swished(*stem_, true, image, join_names(name, "stem"), summary);
+  Shape x = stem_->trace(image, join_names(name, "stem"), summary);
   for (std::size_t i = 0; i < blocks_.size(); ++i) {
     x = blocks_[i]->trace(x, join_names(name, "block" + std::to_string(i)), summary);
     if (i == kLowBlock) shapes.low = x;
     if (i == kMiddleBlock) shapes.middle = x;
   }
-  shapes.high = trace_swished(*last_, true, x, join_names(name, "last"), summary);
+  shapes.high = last_->trace(x, join_names(name, "last"), summary);
   return shapes;
 }
 

@@ -25,9 +25,7 @@ class MobileNetV3Unit : public layers::Layer {
   Shape trace(const Shape& x, const std::string& name, layers::Summary& summary) const override;
 
  private:
-  Variable activated(const Variable& x) const;
-
-  bool hard_swish_, residual_;
+  bool residual_;
   std::unique_ptr<layers::ConvBn> expand_;  // null if nothing is expanded
   layers::ConvBn depthwise_;
   std::unique_ptr<layers::SqueezeExcitation> excite_;  // null for none

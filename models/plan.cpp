@@ -45,6 +45,7 @@ void train_steps(Model& model, layers::Optimizer& optimizer, const PlanRequest& 
 }
 
 void infer(Model& model, const PlanRequest& r) {
+  model.prepare_inference();
   segment(model, Tensor::zeros({r.batch, r.height, r.width, 3}, Dtype::u8));
 }
 

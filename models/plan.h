@@ -22,7 +22,7 @@ struct PlanRequest {
   std::int64_t height = 513, width = 513;  ///< of the images, before padding; of the crops in training
   Device device = kCpu;
   /// Defined: two training steps (forward, loss on full-size labels, backward, optimiser). Undefined: one
-  /// batch of images to labels.
+  /// batch of images to labels, by Module::prepare_inference().
   MakeOptimizer optimizer = {};
 };
 

@@ -55,16 +55,15 @@ XceptionUnit::XceptionUnit(const Settings& s, const layers::BatchNormConstants& 
   }
 }
 
-Variable XceptionUnit::step(std::size_t i, const Variable& x) {
-  return convs_[i]->forward(relu_behind_ ? x : relu(x));
+Variable XceptionUnit::step(std::size_t i, const Variable& x, const Variable& residual) {
+  return convs_[i]->forward(relu_behind_ ? x : relu(x), residual);
 }
 
 Variable XceptionUnit::unstrided(const Variable& x) { return step(1, step(0, x)); }
 
 Variable XceptionUnit::finish(const Variable& x, const Variable& unstrided) {
-  const Variable y = step(2, unstrided);
-  if (shortcut_) return layers::observed(*this, add(y, shortcut_->forward(x)));
-  return layers::observed(*this, adds_input_ ? add(y, x) : y);
+  const Variable beside = shortcut_ ? shortcut_->forward(x) : adds_input_ ? x : Variable();
+  return layers::observed(*this, step(2, unstrided, beside));
 }
 
 Variable XceptionUnit::forward(const Variable& x) { return finish(x, unstrided(x)); }

@@ -31,7 +31,7 @@ class XceptionUnit : public layers::Layer {
   Shape trace(const Shape& x, const std::string& name, layers::Summary& summary) const override;
 
  private:
-  Variable step(std::size_t i, const Variable& x);
+  Variable step(std::size_t i, const Variable& x, const Variable& residual = {});
 
   bool relu_behind_, adds_input_;
   std::vector<std::unique_ptr<layers::SeparableConvBn>> convs_;

@@ -9,6 +9,7 @@
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
 #include "atrous/kernels/resize/resize.h"
+#include "atrous/models/registry.h"
 #include "atrous/models/weights.h"
 
 namespace atrous::examples {
@@ -81,6 +82,9 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   for (const std::string& change : loaded.changes) std::cout << change << '\n';
   model_ = std::move(loaded.model);
   model_->to(device);
+  // Each scale is a size of its own. Crops of a tiling come in many sizes, whose exact weights are packed
+  // alike.
+  model_->prepare_inference(int(options_.scales.size() * model_->scales().size()));
   // Weights without names: VOC's colours for the usual 21 classes, VOC's rule for others.
   colormap_ = loaded.info.colormap;
   if (colormap_.size() == 0) {
@@ -88,7 +92,9 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
     colormap_ = classes == io::voc_colormap().size() ? io::voc_colormap() : io::colormap(classes);
   }
   const std::string& name = model_->config().name;
-  if (!flags.model.empty() && flags.model != name && flags.model != name + ":" + model_->config().convention)
+  const models::ModelConfig wanted = models::resolve(flags.model.empty() ? name : flags.model);
+  const bool any_convention = flags.model.find(':') == std::string::npos;
+  if (wanted.name != name || (!any_convention && wanted.convention != model_->config().convention))
     throw UsageError("--model: " + flags.weights + " holds a " + model_->config().name + ", not a " +
                      flags.model);
 }

@@ -46,14 +46,16 @@ constexpr Conv2dDims with_output_size(Conv2dDims d) {
 }
 
 /// What is done to an output before it is written.
-enum class Activation { none, relu, relu6 };
+enum class Activation { none, relu, relu6, hard_swish };
 
-/// The end of a convolution: y = activation(sum + bias). Inference puts the folded batch norm and the
-/// activation here; training uses the bias alone.
+/// The end of a convolution: y = activation(T(sum + bias) + residual). Inference puts the folded batch norm,
+/// the shortcut of a residual unit and the activation here; training uses the bias alone. In f32 and
+/// f64 the bits are those of the three steps one after the other.
 template <class T>
 struct Conv2dEpilogue {
   Span<const T> bias = {};  ///< [out_channels], or empty for none
   Activation activation = Activation::none;
+  Span<const T> residual = {};  ///< shaped like y, or empty for none; conv2d_forward(_packed) alone takes it
 };
 
 /// Elements of T that the kernels below need as `workspace` on a device, aligned to 16 bytes. Its content is
@@ -75,7 +77,7 @@ std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims, Device 
 ///
 ///   y[n,oh,ow,k] = activation(bias[k] + sum over r,s,c of
 ///                  x[n, oh*stride.h + r*rate.h - padding.top, ow*stride.w + s*rate.w - padding.left, c] *
-///                  weight[r,s,c,k])
+///                  weight[r,s,c,k] + residual[n,oh,ow,k])
 ///
 ///   x         [batch, in_h, in_w, in_channels]; reads outside of it count as zero
 ///   weight    [window_h, window_w, in_channels, out_channels]
@@ -98,11 +100,15 @@ ATROUS_KERNEL(conv2d_forward_statistics, const Conv2dDims& dims, Span<const T> x
               Span<double> mean, Span<double> var);
 
 /// Weights in the order in which the kernels of this device and these sizes read them, for inference: packed
-/// once, used for every image of the same size. The packed form is not to be stored in files.
+/// once, used for every image of the same size, and of those sizes that conv2d_same_packing() names. The
+/// packed form is not to be stored in files.
 template <class T>
 std::int64_t conv2d_packed_weight_size(const Conv2dDims& dims, Device device = kCpu);
 template <class T>
 std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims, Device device = kCpu);
+/// Whether a weight that was packed for the sizes `a` is packed for `b` too.
+template <class T>
+bool conv2d_same_packing(const Conv2dDims& a, const Conv2dDims& b, Device device = kCpu);
 ATROUS_KERNEL(conv2d_pack_weight, const Conv2dDims& dims, Span<const T> weight, Span<T> packed);
 /// conv2d_forward with the same bits, from packed weights.
 ATROUS_KERNEL(conv2d_forward_packed, const Conv2dDims& dims, Span<const T> x, Span<const T> packed,

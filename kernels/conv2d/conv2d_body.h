@@ -6,6 +6,7 @@
 #include "atrous/core/host_device.h"
 #include "atrous/core/span.h"
 #include "atrous/kernels/conv2d/conv2d.h"
+#include "atrous/kernels/elementwise/elementwise_body.h"
 
 // The plain convolution: for every element type and shape, and what tuned kernels are compared with. Each
 // body computes neighbouring elements [begin, end) of the innermost axis of one output row, kAtOnce of them
@@ -13,9 +14,10 @@
 
 namespace atrous::kernels {
 
-/// y where it is above 0 (and below 6 for relu6); NaN stays NaN.
+/// y where it is above 0 (and below 6 for relu6), or hard_swish(y); NaN stays NaN.
 template <class T>
 ATROUS_HD T activate(Activation activation, T y) {
+  if (activation == Activation::hard_swish) return HardSwish()(y);
   if (activation != Activation::none && y <= T(0)) return T(0);
   if (activation == Activation::relu6 && y >= T(6)) return T(6);
   return y;
@@ -65,9 +67,22 @@ struct Conv2dForward {
     }
     T* out = y.data() + pixel * d.out_channels + k;
     for (int i = 0; i < count; ++i) {
-      const A sum = epilogue.bias.empty() ? sums[i] : sums[i] + A(epilogue.bias[k + i]);
+      A sum = epilogue.bias.empty() ? sums[i] : sums[i] + A(epilogue.bias[k + i]);
+      if (!epilogue.residual.empty()) sum = A(T(sum)) + A(epilogue.residual[pixel * d.out_channels + k + i]);
       out[i] = T(activate(epilogue.activation, sum));
     }
+  }
+};
+
+/// y = activation(y + residual), element by element: the end of a convolution whose kernel takes no residual.
+template <class T>
+struct ResidualEnd {
+  Activation activation;
+  Span<const T> residual;
+  Span<T> y;
+
+  ATROUS_HD void operator()(std::int64_t i) const {
+    y[i] = T(activate(activation, Accumulator<T>(y[i]) + Accumulator<T>(residual[i])));
   }
 };
 

@@ -65,6 +65,17 @@ std::int64_t cuda_gather_workspace_size(Gather direction, const Conv2dDims& dims
   return size;
 }
 
+// Winograd's way has weights for the pairs of points that its patches use; the direct ones read all of a
+// weight.
+bool same_packing(const Conv2dDims& a, const Conv2dDims& b) {
+  const bool winograd = takes_winograd(Gather::forward, a);
+  if (winograd != takes_winograd(Gather::forward, b)) return false;
+  if (winograd)
+    return WinogradBlocking(Gather::forward, a).slots == WinogradBlocking(Gather::forward, b).slots;
+  const DirectBlocking ours(Gather::forward, a), theirs(Gather::forward, b);
+  return ours.in_place == theirs.in_place && ours.windows == theirs.windows;
+}
+
 BatchNormDims outputs_of(const Conv2dDims& dims) { return {dims.out_pixels(), dims.out_channels}; }
 
 }  // namespace
@@ -80,6 +91,12 @@ std::int64_t conv2d_forward_packed_workspace_size(const Conv2dDims& dims, Device
   if constexpr (kTuned<T>)
     if (device.is_cpu()) return workspace_size(Gather::forward, dims);
   return cuda_gather_workspace_size<T>(Gather::forward, dims, device);
+}
+template <class T>
+bool conv2d_same_packing(const Conv2dDims& a, const Conv2dDims& b, Device device) {
+  if constexpr (kTuned<T>)
+    if (device.is_cpu()) return a == b || same_packing(a, b);
+  return true;
 }
 template <class T>
 std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims, Device device) {
@@ -124,6 +141,7 @@ std::int64_t conv2d_backward_bias_workspace_size(const Conv2dDims& dims, Device)
 }
 ATROUS_INSTANTIATE(conv2d_packed_weight_size);
 ATROUS_INSTANTIATE(conv2d_forward_packed_workspace_size);
+ATROUS_INSTANTIATE(conv2d_same_packing);
 ATROUS_INSTANTIATE(conv2d_forward_workspace_size);
 ATROUS_INSTANTIATE(conv2d_forward_statistics_workspace_size);
 ATROUS_INSTANTIATE(conv2d_forward_statistics_sums_size);
@@ -134,10 +152,10 @@ ATROUS_INSTANTIATE(conv2d_backward_bias_workspace_size);
 namespace cpu {
 namespace {
 
-// body(row, 0, width) for every row; a row is work enough for a thread.
+// body(row, 0, width) for every row, whose elements are sums of `terms`.
 template <class Body>
-void for_each_whole_row(std::int64_t rows, std::int64_t width, const Body& body) {
-  parallel_for(rows, [&](std::int64_t begin, std::int64_t end) {
+void for_each_whole_row(std::int64_t rows, std::int64_t width, std::int64_t terms, const Body& body) {
+  parallel_for(rows, grain_of(width * terms), [&](std::int64_t begin, std::int64_t end) {
     const Body local = body;  // its spans in registers: no store can be taken to change them
     for (std::int64_t row = begin; row < end; ++row) local(row, 0, width);
   });
@@ -165,7 +183,8 @@ void conv2d_forward_packed(Stream, const Conv2dDims& dims, Span<const T> x, Span
   if constexpr (kTuned<T>)
     run(Gather::forward, dims, x, packed, epilogue, workspace, y);
   else
-    for_each_whole_row(dims.out_pixels(), dims.out_channels, Conv2dForward<T>{dims, x, packed, epilogue, y});
+    for_each_whole_row(dims.out_pixels(), dims.out_channels, dims.taps() * dims.in_channels,
+                       Conv2dForward<T>{dims, x, packed, epilogue, y});
 }
 ATROUS_INSTANTIATE(conv2d_forward_packed);
 
@@ -199,7 +218,8 @@ void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Spa
     pack(Gather::backward_input, dims, weight, workspace.part(0, size));
     run(Gather::backward_input, dims, dy, workspace.part(0, size), {}, after(workspace, size), dx);
   } else {
-    for_each_whole_row(dims.in_pixels(), dims.in_channels, Conv2dBackwardInput<T>{dims, dy, weight, {}, dx});
+    for_each_whole_row(dims.in_pixels(), dims.in_channels, dims.taps() * dims.out_channels,
+                       Conv2dBackwardInput<T>{dims, dy, weight, {}, dx});
   }
 }
 ATROUS_INSTANTIATE(conv2d_backward_input);
@@ -213,7 +233,7 @@ void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Spa
     else
       weight_gradient(WeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
   } else {
-    for_each_whole_row(dims.taps() * dims.in_channels, dims.out_channels,
+    for_each_whole_row(dims.taps() * dims.in_channels, dims.out_channels, dims.out_pixels(),
                        Conv2dBackwardWeight<T>{dims, x, dy, dweight});
   }
 }
@@ -225,6 +245,7 @@ void conv2d_backward_bias(Stream, const Conv2dDims& dims, Span<const T> dy, Span
   const PixelChunks chunks(dims.out_pixels());
   const Span<Accumulator<T>> partial = as_accumulators(workspace);
   for_each_whole_row(chunks.count, dims.out_channels,
+                     dims.out_pixels() / std::max<std::int64_t>(chunks.count, 1),
                      Conv2dBackwardBias<T>{chunks, dims.out_channels, dy, partial});
   for_each(dims.out_channels, Conv2dBiasTotal<T>{chunks.count, dims.out_channels, partial, dbias});
 }

@@ -34,12 +34,18 @@ void conv2d_gather(Stream stream, Gather direction, const Conv2dDims& dims, Span
                    Span<const T> weight, const Conv2dEpilogue<T>& epilogue, Span<T> workspace,
                    Span<T> destination) {
   if (destination.empty()) return;
+  if (!epilogue.residual.empty()) {
+    conv2d_gather<T>(stream, direction, dims, source, weight, {.bias = epilogue.bias}, workspace,
+                     destination);
+    return for_each(stream, destination.size(),
+                    ResidualEnd<T>{epilogue.activation, epilogue.residual, destination});
+  }
   if (takes_gemm(dims, epilogue))
     return gemm_with_epilogue<T>(stream, pointwise_product(direction, dims), source, weight,
                                  {epilogue.bias, epilogue.activation == Activation::relu}, workspace,
                                  destination);
   if constexpr (kTiled<T>)
-    if (takes_implicit_gemm(direction, dims))
+    if (takes_implicit_gemm(direction, dims) && !plain_in_exact<T>(dims))
       return run_tiled<T>(stream, {direction, dims, source, weight, epilogue, destination}, workspace);
   if (direction == Gather::forward)
     plain_forward(stream, dims, source, weight, epilogue, destination);
@@ -69,7 +75,7 @@ void conv2d_forward_statistics(Stream stream, const Conv2dDims& dims, Span<const
                                Span<T> y, Span<double> mean, Span<double> var) {
   if (y.empty()) return;
   if constexpr (kTiled<T>)
-    if (statistics_in_tiles(dims) && takes_implicit_gemm(Gather::forward, dims))
+    if (statistics_in_tiles(dims) && takes_implicit_gemm(Gather::forward, dims) && !plain_in_exact<T>(dims))
       return run_tiled<T>(stream, {Gather::forward, dims, x, weight, epilogue, y, mean, var}, workspace,
                           sums);
   conv2d_gather(stream, Gather::forward, dims, x, weight, epilogue, workspace, y);

@@ -27,6 +27,7 @@ struct Job {
   const float* packed;
   const float* bias;  // padded to whole vectors, or null
   int activation;
+  const float* residual;  // or null
   float* destination;
 };
 
@@ -133,12 +134,17 @@ class Worker {
     const BlockTile& tile = tiles_[std::size_t(i)];
     const std::int64_t column = column_ + panel * b_.tile.columns;
     float* out[kMostTileRows];
+    const float* residual[kMostTileRows];
     args.sums = sums_ + (i * panels_.count() + panel) * b_.tile.rows * b_.tile.columns;
     args.out = nullptr;
     if (last) {
-      for (int row = 0; row < tile.rows; ++row)
-        out[row] = j_.destination + tile.pixels[row].destination + column;
+      for (int row = 0; row < tile.rows; ++row) {
+        const std::int64_t at = tile.pixels[row].destination + column;
+        out[row] = j_.destination + at;
+        if (j_.residual) residual[row] = j_.residual + at;
+      }
       args.out = out;
+      args.residual = j_.residual ? residual : nullptr;
       args.bias = j_.bias ? j_.bias + column : nullptr;
       args.activation = j_.activation;
     }
@@ -201,17 +207,25 @@ void direct_run(const DirectBlocking& b, const Conv2dDims& dims, Span<const floa
     bias = padded.data();
   }
   if (b.in_place)
-    return in_place_run(b, dims, source.data(), packed.data(), bias, int(epilogue.activation),
+    return in_place_run(b, dims, source.data(), packed.data(), bias, epilogue,
                         workspace.part(bias_size, workspace.size() - bias_size), destination.data());
   const GatherPlan plan = b.windows                        ? GatherPlan::windows(dims, b.tile.rows)
                           : b.direction == Gather::forward ? GatherPlan::forward(dims, b.tile.rows)
                                                            : GatherPlan::backward_input(dims, b.tile.rows);
   const std::int64_t each = b.a_size() + b.sums_size();
-  const Job job{
-      b, dims, plan, source.data(), packed.data(), bias, int(epilogue.activation), destination.data()};
+  const Job job{b,
+                dims,
+                plan,
+                source.data(),
+                packed.data(),
+                bias,
+                int(epilogue.activation),
+                epilogue.residual.data(),
+                destination.data()};
   // Tiles are shared out by cost. Results do not depend on it.
-  const int parts =
-      int(std::min<std::int64_t>({threads(), (workspace.size() - bias_size) / each, plan.tiles}));
+  const std::int64_t work = plan.tiles * b.tile.rows * b.taps * b.depth * b.columns;
+  const int parts = int(std::min<std::int64_t>(
+      {threads(), (workspace.size() - bias_size) / each, plan.tiles, 1 + work / kPartWork}));
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
       float* scratch = workspace.data() + bias_size + part * each;

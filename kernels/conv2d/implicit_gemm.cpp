@@ -15,6 +15,7 @@ constexpr std::int64_t kLeastSteps = 8;
 struct Planned {
   TapSumPlan plan;
   std::vector<GatherShape> shapes;
+  bool exact;  // how sums are cut may not depend on sizes: they are not
 };
 
 std::int64_t divide_up(std::int64_t a, std::int64_t b) { return (a + b - 1) / b; }
@@ -35,7 +36,8 @@ Planned planned(Gather direction, const Conv2dDims& d) {
                .columns = {},
                .batch = plan.batch,
                .tile_pixels = plan.tile_pixels},
-              {shape_of(direction, d, plan.row_axis, plan.column_axis)}};
+              {shape_of(direction, d, plan.row_axis, plan.column_axis)},
+              d.exact};
   for (const TapPiece& row : plan.rows) one.plan.rows.push_back({row});
   for (const TapPiece& column : plan.columns) one.plan.columns.push_back({column});
   return one;
@@ -58,6 +60,7 @@ class Builder {
   // Rows [begin, end) of the plan of problem `place` (and those that follow it, if it is a sum).
   void add(const Planned& p, std::size_t place, std::size_t begin, std::size_t end) {
     const std::uint8_t problem = std::uint8_t(s_.problem_count);
+    exact_ = exact_ || p.exact;
     for (const GatherShape& shape : p.shapes) {
       s_.problems[s_.problem_count] = std::int32_t(place++);
       s_.shapes[s_.problem_count++] = shape;
@@ -95,7 +98,7 @@ class Builder {
     s_.tiles = s_.whole = std::int32_t(tiles);
     s_.slices = 1;
     const std::int64_t tail = tiles % tile_.slots;
-    if (tail == 0) return s_;
+    if (tail == 0 || exact_) return s_;
     const auto first = std::find_if(entries_.rbegin(), entries_.rend(),
                                     [&](const Entry& e) { return e.rectangle.first_tile <= tiles - tail; });
     const std::int64_t slices = std::min(tile_.slots / tail, first->steps / kLeastSteps);
@@ -114,6 +117,7 @@ class Builder {
   std::size_t pieces_ = 0;
   std::vector<Entry> entries_;
   GatherTile tile_;
+  bool exact_ = false;  // any of the problems
 };
 
 // Of the kernels on mma.sync and on multiply-adds.
@@ -181,7 +185,7 @@ std::vector<TileSchedule> make_tile_schedules(const std::vector<Gather>& directi
 }
 
 TileSchedule make_sum_schedule(Gather direction, const std::vector<Conv2dDims>& dims, int element_bytes) {
-  Planned sum{make_tap_sum_plan(direction, dims, kTilePixels), {}};
+  Planned sum{make_tap_sum_plan(direction, dims, kTilePixels), {}, false};
   for (std::size_t t = 0; t < dims.size(); ++t)
     sum.shapes.push_back(shape_of(direction, dims[t], sum.plan.row_axes[t], sum.plan.column_axes[t]));
   Builder builder(mma_tile(gather_outputs(direction, dims[0]), element_bytes), int(dims.size()));
@@ -198,6 +202,7 @@ std::vector<TileSchedule> branch_schedules(Gather direction, const std::vector<C
 
 bool branches_take_implicit_gemm(Gather direction, const std::vector<Conv2dDims>& dims, int element_bytes) {
   if (direction == Gather::backward_input && dims.size() > std::size_t(kLaunchProblems)) return false;
+  if (element_bytes == 2 && dims[0].exact) return false;  // plain_in_exact()
   const int tile = tile_outputs(gather_outputs(direction, dims[0]), element_bytes);
   return std::all_of(dims.begin(), dims.end(), [&](const Conv2dDims& d) {
     return takes_implicit_gemm(direction, d) && d.stride == PerAxis(1) &&

@@ -14,7 +14,9 @@
 // over the taps of the rectangle times the source channels. A block computes one tile, long ones first. Where
 // the last wave of blocks would leave most of the chip idle, its tiles are cut along the sum into slices, a
 // block each; a second kernel adds the slices up in order. The cut follows from the sizes alone, so the bits
-// repeat.
+// repeat. Exact convolutions are not cut: their sums run tap by tap and channel by channel whatever the size
+// of the map (taps in the padding that share a rectangle add zeros), by multiply-adds of f32; bf16 ones,
+// which tensor cores would add up in groups, take the plain kernel.
 
 namespace atrous::kernels {
 

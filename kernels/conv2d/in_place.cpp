@@ -53,7 +53,7 @@ struct Lines {
 class Worker {
  public:
   Worker(const DirectBlocking& blocking, const Lines& lines, const float* source, const float* packed,
-         const float* bias, int activation, float* scratch, float* destination)
+         const float* bias, const Conv2dEpilogue<float>& end, float* scratch, float* destination)
       : b_(blocking),
         l_(lines),
         panels_{blocking.tile, blocking.columns},
@@ -61,6 +61,7 @@ class Worker {
         source_(source),
         packed_(packed),
         bias_(bias),
+        residual_(end.residual.data()),
         scratch_(scratch),
         destination_(destination) {
     const std::int64_t depth = l_.window_w * l_.channels;
@@ -69,7 +70,7 @@ class Worker {
       t.depth = depth;
       t.a_stride = l_.apart ? l_.channels + kApart : l_.stride_w * l_.channels;
       t.out_stride = b_.columns;
-      t.activation = activation;
+      t.activation = int(end.activation);
     }
   }
 
@@ -122,6 +123,7 @@ class Worker {
       else
         t.a[run] = copied(scratch + run * span * l_.channels, row_[run], first, span);
     t.out = destination_ + (line * l_.out_w + at) * b_.columns;
+    t.residual = residual_ ? residual_ + (line * l_.out_w + at) * b_.columns : nullptr;
     // The next group's runs are fetched meanwhile, by each panel its share.
     t.ahead = group_ * t.rows * t.a_stride;
     const std::int64_t floats = std::min(t.rows * t.a_stride, (end - at) * t.a_stride - t.ahead);
@@ -141,6 +143,7 @@ class Worker {
           t.b[run] = panel + window_row_[run] * t.depth * panels_.width(p);
         simd::in_place_tile(t);
         t.out += b_.tile.columns;
+        if (t.residual) t.residual += b_.tile.columns;
         t.ahead += 16 * t.next_lines * fetches_;
       }
     }
@@ -169,7 +172,7 @@ class Worker {
   const Lines& l_;
   const Panels panels_;
   const int group_;
-  const float *source_, *packed_, *bias_;
+  const float *source_, *packed_, *bias_, *residual_;  // the last two may be null
   float *scratch_, *destination_;
   std::array<InPlaceTile, kMostTiles> tiles_;
   std::int64_t fetches_;  // times that a tile fetches something, in each run
@@ -196,13 +199,15 @@ std::int64_t in_place_scratch_size(const DirectBlocking& b, const Conv2dDims& d)
 }
 
 void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* source, const float* packed,
-                  const float* bias, int activation, Span<float> scratch, float* destination) {
+                  const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
+                  float* destination) {
   const Lines lines(b, dims);
   const std::int64_t each = in_place_scratch_size(b, dims);
-  const std::int64_t parts = std::min<std::int64_t>(threads(), scratch.size() / each);
+  const std::int64_t work = dims.out_pixels() * b.depth * b.columns;
+  const std::int64_t parts = std::min<std::int64_t>({threads(), scratch.size() / each, 1 + work / kPartWork});
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
-      Worker worker(b, lines, source, packed, bias, activation, scratch.data() + part * each, destination);
+      Worker worker(b, lines, source, packed, bias, epilogue, scratch.data() + part * each, destination);
       if (lines.count == 1)
         worker.run(0, lines.out_w * part / parts, lines.out_w * (part + 1) / parts);
       else

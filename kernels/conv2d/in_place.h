@@ -22,9 +22,9 @@ bool reads_in_place(Gather direction, const Conv2dDims& dims);
 /// Floats of scratch memory for one thread.
 std::int64_t in_place_scratch_size(const DirectBlocking& blocking, const Conv2dDims& dims);
 
-/// As direct_run; `bias` is padded to whole panels, or null.
+/// As direct_run; `bias`, which takes the place of the epilogue's, is padded to whole panels, or null.
 void in_place_run(const DirectBlocking& blocking, const Conv2dDims& dims, const float* source,
-                  const float* packed, const float* bias, int activation, Span<float> scratch,
-                  float* destination);
+                  const float* packed, const float* bias, const Conv2dEpilogue<float>& epilogue,
+                  Span<float> scratch, float* destination);
 
 }  // namespace atrous::kernels

@@ -49,7 +49,23 @@ void tile(const InPlaceTile& t) {
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) sum[i][v] += bias;
     }
-  if (t.activation) {
+  const long last = t.columns - (Vectors - 1) * kLanes;  // of the last vector
+  if (t.residual)
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.store_rows) {
+        const float* row = t.residual + i * t.out_stride;
+#pragma GCC unroll 2
+        for (int v = 0; v + 1 < Vectors; ++v) sum[i][v] += load(row + v * kLanes);
+        row += (Vectors - 1) * kLanes;
+        sum[i][Vectors - 1] += last == kLanes ? load(row) : load_part(row, last);
+      }
+  if (t.activation == 3) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[i][v] = hard_swish(sum[i][v]);
+  } else if (t.activation) {
     const Vec most = broadcast(t.activation == 2 ? 6.0f : __builtin_inff());
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
@@ -59,7 +75,6 @@ void tile(const InPlaceTile& t) {
         sum[i][v] = y >= most ? most : y;
       }
   }
-  const long last = t.columns - (Vectors - 1) * kLanes;  // of the last vector
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
     if (i < t.store_rows) {

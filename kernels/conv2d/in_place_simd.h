@@ -22,9 +22,10 @@ struct InPlaceTile {
   const float* a[kMostRuns] = {};
   const float* b[kMostRuns] = {};  ///< [depth][columns rounded up to lanes]
   float* out = nullptr;
-  const float* bias = nullptr;  ///< [columns rounded up to lanes], or null
-  int activation = 0;           ///< 0 none, 1 relu, 2 relu6
-  int store_rows = 0;           ///< rows that are written: the first ones
+  const float* bias = nullptr;      ///< [columns rounded up to lanes], or null
+  const float* residual = nullptr;  ///< added behind the bias; lies as `out` does, or null
+  int activation = 0;               ///< 0 none, 1 relu, 2 relu6, 3 hard swish
+  int store_rows = 0;               ///< rows that are written: the first ones
   /// Fetched meanwhile: from `ahead` floats behind each run on, `next_lines` lines every kNextSteps of the
   /// sum.
   std::int64_t ahead = 0, next_lines = 0;

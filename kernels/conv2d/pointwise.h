@@ -6,8 +6,9 @@
 
 // A 1x1 convolution with stride 1 and no padding is one product of matrices, rows of pixels by the weight. On
 // CUDA it and its gradients go to gemm.h, which adds a bias and takes the positive part before it writes; a
-// relu6 would need another pass over y, which costs more than cuBLAS wins over implicit_gemm.h (129x129x256
-// at batch 8: 32 us of memory more against 22 us of multiplication in all), so it stays with the latter.
+// relu6 or hard swish would need another pass over y, which costs more than cuBLAS wins over implicit_gemm.h
+// (129x129x256 at batch 8: 32 us of memory more against 22 us of multiplication in all), so it stays with the
+// latter.
 
 namespace atrous::kernels {
 
@@ -20,7 +21,14 @@ constexpr bool is_pointwise(const Conv2dDims& d) {
 /// cuBLAS: its choice of a kernel, and with it the order of a sum, goes by the number of pixels.
 template <class T>
 bool takes_gemm(const Conv2dDims& d, const Conv2dEpilogue<T>& epilogue) {
-  return is_pointwise(d) && !d.exact && epilogue.activation != Activation::relu6;
+  return is_pointwise(d) && !d.exact &&
+         (epilogue.activation == Activation::none || epilogue.activation == Activation::relu);
+}
+
+/// Whether an exact convolution of this type keeps away from tensor cores too.
+template <class T>
+bool plain_in_exact(const Conv2dDims& d) {
+  return d.exact && sizeof(T) == 2;
 }
 
 /// Whether the statistics of a 1x1 convolution are worth implicit_gemm.h, which takes them from its tiles: of

@@ -28,6 +28,7 @@ struct Job {
   const float* packed;
   const float* bias;  // padded to whole vectors, or null
   int activation;
+  const float* residual;  // or null
   float* destination;
 };
 
@@ -149,18 +150,21 @@ class Worker {
       const float* points[kMostPairs];
       std::int64_t panel_step[kMostPairs];
       float* pixels[wino::kMostOuts * wino::kMostOuts];
+      const float* residual[wino::kMostOuts * wino::kMostOuts];
       for_each_pair(p, [&](int pair, Slot& s) {
         points[pair] = s.sums + s.filled++ * b_.tile.columns;
         panel_step[pair] = s.rows * b_.tile.columns;
       });
       int count = 0;
       for (int i = 0; i < wino::outs(p.scheme_h); ++i)
-        for (int j = 0; j < wino::outs(p.scheme_w); ++j)
-          pixels[count++] =
-              j_.destination +
+        for (int j = 0; j < wino::outs(p.scheme_w); ++j) {
+          const std::int64_t at =
               ((p.image * d.in_h + p.h + i * d.rate.h) * d.in_w + p.w + j * d.rate.w) * b_.columns;
-      simd::winograd_output(
-          {p.scheme_h, p.scheme_w, points, panel_step, pixels, j_.bias, b_.columns, j_.activation});
+          if (j_.residual) residual[count] = j_.residual + at;
+          pixels[count++] = j_.destination + at;
+        }
+      simd::winograd_output({p.scheme_h, p.scheme_w, points, panel_step, pixels, j_.bias, b_.columns,
+                             j_.activation, j_.residual ? residual : nullptr});
     }
   }
 
@@ -183,15 +187,23 @@ void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const 
   const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
   const std::int64_t bias_size = round_up(b.columns, b.tile.columns);
   const std::int64_t each = b.a_size() + b.sums_size();
-  Job job{
-      b, dims, patches, source.data(), packed.data(), nullptr, int(epilogue.activation), destination.data()};
+  Job job{b,
+          dims,
+          patches,
+          source.data(),
+          packed.data(),
+          nullptr,
+          int(epilogue.activation),
+          epilogue.residual.data(),
+          destination.data()};
   if (!epilogue.bias.empty()) {
     const Span<float> padded = workspace.part(0, bias_size);
     std::fill(std::copy(epilogue.bias.begin(), epilogue.bias.end(), padded.begin()), padded.end(), 0.0f);
     job.bias = padded.data();
   }
   // Patches are shared out by their products. Results do not depend on it.
-  const std::int64_t parts = std::min<std::int64_t>(threads(), (workspace.size() - bias_size) / each);
+  const std::int64_t parts = std::min<std::int64_t>(
+      {threads(), (workspace.size() - bias_size) / each, 1 + b.points * b.depth * b.columns / kPartWork});
   const auto part_begin = [&](std::int64_t part) {
     std::int64_t sum = 0;
     std::size_t i = 0;

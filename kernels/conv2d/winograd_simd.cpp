@@ -126,7 +126,14 @@ void output(const WinogradOutput& t) {
         float* to = t.pixels[i * out_w + j] + c;
         Vec y = row[j] + bias;
         __builtin_prefetch(to + 2 * kLanes, 1, 3);
-        if (t.activation) y = y <= Vec{} ? Vec{} : y;
+        if (t.residual) {
+          const float* more = t.residual[i * out_w + j] + c;
+          y += c + kLanes <= t.channels ? load(more) : load_part(more, t.channels - c);
+        }
+        if (t.activation == 3)
+          y = hard_swish(y);
+        else if (t.activation)
+          y = y <= Vec{} ? Vec{} : y;
         if (t.activation == 2) y = y >= broadcast(6.0f) ? broadcast(6.0f) : y;
         if (c + kLanes <= t.channels)
           store(to, y);

@@ -24,7 +24,8 @@ struct WinogradOutput {  // all channels of one output patch
   float* const* pixels;            ///< row-major
   const float* bias;               ///< readable for whole vectors, or null
   std::int64_t channels;
-  int activation;  ///< 0 none, 1 relu, 2 relu6
+  int activation;                ///< 0 none, 1 relu, 2 relu6, 3 hard swish
+  const float* const* residual;  ///< for each pixel: what is added behind the bias; null for nothing
 };
 ATROUS_SIMD(winograd_output, const WinogradOutput& args);
 

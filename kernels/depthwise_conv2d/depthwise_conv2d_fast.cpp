@@ -134,7 +134,7 @@ void run_tiles(const Work<SharedAxis>& w, const float* x, float* weight, const D
                float* y) {
   const auto tile = simd::depthwise_tile.on(cpu_isa());
   const std::int64_t runs = w.rows.runs();
-  parallel_for(w.batch * runs, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(w.batch * runs, grain_of(9 * w.out_image() / runs), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t n = i / runs;
       for_each_tile(w, w.rows.by_phase(i % runs), x + n * w.in_image(), y + n * w.out_image(), weight,
@@ -147,7 +147,7 @@ void run_tiles(const Work<SharedAxis>& w, const float* x, float* weight, const D
 void run_taps(const Work<TapAxis>& w, const float* x, float* weight, const DepthwiseOutput& output,
               float* y) {
   const auto taps = simd::depthwise_taps.on(cpu_isa());
-  parallel_for(w.batch * w.rows.out, [&](std::int64_t begin, std::int64_t end) {
+  parallel_for(w.batch * w.rows.out, grain_of(9 * w.out_row()), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t n = i / w.rows.out;
       for_each_piece(w, i % w.rows.out, x + n * w.in_image(), y + n * w.out_image(), weight,
@@ -176,8 +176,10 @@ void depthwise_forward(const DepthwiseConv2dDims& d, Span<const float> x, Span<c
                        const Conv2dEpilogue<float>& epilogue, Span<float> workspace, Span<float> y) {
   DepthwiseOutput output;
   output.bias = epilogue.bias.data();
-  if (epilogue.activation != Activation::none) output.floor = 0;
-  if (epilogue.activation == Activation::relu6) output.ceiling = 6;
+  const Activation activation = epilogue.activation;
+  output.hard_swish = activation == Activation::hard_swish;
+  if (activation == Activation::relu || activation == Activation::relu6) output.floor = 0;
+  if (activation == Activation::relu6) output.ceiling = 6;
   output.stream = can_stream(y.data(), y.size(), d.channels);
   simd::depthwise_pack(weight.data(), d.channels, d.taps(), false, workspace.data());
   if (shares(d))

@@ -18,7 +18,7 @@ struct DepthwiseRows {
   unsigned tiles;    // blocks of a run
   unsigned vectors;  // of a column that lie side by side in a block: all, or 8 where those are whole tiles
   Activation activation;
-  float ceiling;  // of the activation, whose floor is 0: 6 or infinity
+  float ceiling;  // of a relu or relu6, whose floor is 0: infinity or 6
 };
 
 inline constexpr int kDepthwiseThreads = 128;
@@ -95,7 +95,9 @@ __global__ void __launch_bounds__(kDepthwiseThreads, V < 8        ? 4
     if (step >= 2) {
       if constexpr (kActivated) {
         ATROUS_UNROLL
-        for (int i = 0; i < V; ++i) last[i] = clamp_or_nan(last[i], g.ceiling);
+        for (int i = 0; i < V; ++i)
+          last[i] = g.activation == Activation::hard_swish ? HardSwish()(last[i])
+                                                           : clamp_or_nan(last[i], g.ceiling);
       }
       store_channels<T, V>(to, last);
     }

@@ -9,12 +9,16 @@ namespace {
 struct Finish {
   const float* bias;
   Vec floor, ceiling;
-  bool stream;
+  bool swish, stream;
   ATROUS_INLINE explicit Finish(const DepthwiseOutput& o)
-      : bias(o.bias), floor(broadcast(o.floor)), ceiling(broadcast(o.ceiling)), stream(o.stream) {}
+      : bias(o.bias),
+        floor(broadcast(o.floor)),
+        ceiling(broadcast(o.ceiling)),
+        swish(o.hard_swish),
+        stream(o.stream) {}
   ATROUS_INLINE Vec start(std::int64_t c) const { return bias ? load(bias + c) : Vec{}; }
   ATROUS_INLINE void write(float* y, Vec v) const {
-    v = min(max(v, floor), ceiling);
+    v = swish ? hard_swish(v) : min(max(v, floor), ceiling);
     if (stream)
       store_past_cache(y, v);
     else

@@ -15,11 +15,12 @@
 
 namespace atrous::kernels::simd {
 
-/// What happens to a result on its way out: y = min(max(y, floor), ceiling).
+/// What happens to a result on its way out: y = min(max(y, floor), ceiling), or y = hard_swish(y).
 struct DepthwiseOutput {
   const float* bias = nullptr;  ///< [channels], or null
   float floor = -__builtin_inff();
   float ceiling = __builtin_inff();
+  bool hard_swish = false;
   bool stream = false;  ///< past the cache: y and its pixels must be aligned to 64 bytes
 };
 

@@ -77,7 +77,26 @@ void tile(const TileArgs& t) {
 #pragma GCC unroll 16
       for (int i = 0; i < Rows; ++i) sum[i][v] += bias;
     }
-  if (t.activation) {
+  if (t.residual)
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.rows) {
+        if (t.columns == Vectors * kLanes) {
+#pragma GCC unroll 4
+          for (int v = 0; v < Vectors; ++v) sum[i][v] += load(t.residual[i] + v * kLanes);
+        } else {
+          float row[Vectors * kLanes] = {};
+          copy(row, t.residual[i], t.columns);
+#pragma GCC unroll 4
+          for (int v = 0; v < Vectors; ++v) sum[i][v] += load(row + v * kLanes);
+        }
+      }
+  if (t.activation == 3) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[i][v] = hard_swish(sum[i][v]);
+  } else if (t.activation) {
     const Vec most = broadcast(t.activation == 2 ? 6.0f : __builtin_inff());
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)

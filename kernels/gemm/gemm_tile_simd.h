@@ -43,8 +43,9 @@ struct TileArgs {
   bool add = false;          ///< start from `sums` instead of from zero
   float* const* out =
       nullptr;  ///< not null in the last call: row i is finished and goes to out[i], not to sums
-  const float* bias = nullptr;    ///< added when finished: [columns rounded up to lanes], or null
-  int activation = 0;             ///< applied when finished: 0 none, 1 relu, 2 relu6
+  const float* bias = nullptr;             ///< added when finished: [columns rounded up to lanes], or null
+  const float* const* residual = nullptr;  ///< then added to row i: residual[i], of `columns`; or null
+  int activation = 0;                      ///< applied when finished: 0 none, 1 relu, 2 relu6, 3 hard swish
   const float* next_b = nullptr;  ///< fetched into the cache meanwhile: `next_lines` lines each kChunk steps
   std::int64_t next_lines = 0;
 };

@@ -2,6 +2,7 @@
 
 #include <cmath>
 #include <limits>
+#include <utility>
 
 #include "atrous/core/error.h"
 #include "tests/support/catch.h"
@@ -16,6 +17,26 @@ std::vector<T> values(const Tensor& t) {
 }
 
 }  // namespace
+
+TEST_CASE("tensor: its stamp changes when somebody may write to it, through any handle", "[core][tensor]") {
+  Tensor t = Tensor::zeros({3}), handle = t;
+  const Tensor other = Tensor::zeros({3});
+  auto stamp = t.stamp();
+  CHECK(handle.stamp() == stamp);
+  CHECK(other.stamp() != stamp);
+  CHECK(values<float>(t) == values<float>(other));
+  CHECK(t.stamp() == stamp);
+  const auto changed = [&] { return std::exchange(stamp, t.stamp()) != stamp; };
+  handle.span<float>()[1] = 2;
+  CHECK(changed());
+  t.fill(3);
+  CHECK(changed());
+  handle.copy_from(other);
+  CHECK(changed());
+  t.clone().fill(1);
+  CHECK_FALSE(changed());
+  CHECK(Tensor().stamp() == Tensor().stamp());
+}
 
 TEST_CASE("tensor: copies share their elements, clones do not", "[core][tensor]") {
   Tensor a = Tensor::from({2, 2}, std::vector<float>{1, 2, 3, 4});

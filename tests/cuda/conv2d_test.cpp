@@ -6,7 +6,9 @@
 #include <utility>
 #include <vector>
 
+#include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
+#include "tests/cuda/against_double.h"
 #include "tests/cuda/conv_support.h"
 
 namespace atrous::tests {
@@ -20,12 +22,13 @@ class Run {
  public:
   explicit Run(const ConvProblem<T>& p) : d_(p.d), x_(p.x), weight_(p.weight), bias_(p.bias), dy_(p.dy) {}
 
-  std::vector<T> forward(bool with_bias, Activation activation) const {
+  std::vector<T> forward(bool with_bias, Activation activation, const std::vector<T>& residual = {}) const {
+    const OnDevice<T> added(residual);
     return run_on_device<T>(
         kernels::conv2d_forward_workspace_size<T>(d_, kCuda), dy_.size(), [&](auto scratch, auto y) {
-          kernels::cuda::conv2d_forward<T>(kCudaStream, d_, x_.span(), weight_.span(),
-                                           {with_bias ? bias_.span() : Span<const T>(), activation}, scratch,
-                                           y);
+          kernels::cuda::conv2d_forward<T>(
+              kCudaStream, d_, x_.span(), weight_.span(),
+              {with_bias ? bias_.span() : Span<const T>(), activation, added.span()}, scratch, y);
         });
   }
   // y, mean and variance.
@@ -391,6 +394,72 @@ TEST_CASE("conv2d in bf16 on the CPU, the twin of the CUDA kernels, gives the fo
   std::vector<bf16> scratch(std::size_t(kernels::conv2d_backward_bias_workspace_size<bf16>(p.d)));
   kernels::conv2d_backward_bias<bf16>({}, p.d, p.dy, scratch, dbias);
   CHECK(differing(dbias, p.dbias) == 0);
+}
+
+TEMPLATE_TEST_CASE("conv2d on CUDA: a residual and a hard swish at the end", "[cuda][conv2d]", float, bf16,
+                   double) {
+  using T = TestType;
+  using A = Accumulator<T>;
+  const Conv2dDims tiled{.batch = 2,
+                         .in_h = 5,
+                         .in_w = 6,
+                         .in_channels = 16,
+                         .out_channels = 24,
+                         .window_h = 3,
+                         .window_w = 3,
+                         .padding = 1};
+  Conv2dDims pointwise = tiled;
+  pointwise.window_h = pointwise.window_w = 1;
+  pointwise.padding = 0;
+  for (const Conv2dDims& sizes : {tiled, pointwise}) {
+    const ConvProblem<T> p(sizes);
+    const std::vector<T> residual = eighths<T>(std::int64_t(p.y.size()), 8);
+    const std::vector<double> sums = p.forward_truth(true, Activation::none);
+    for (const Activation activation : {Activation::none, Activation::relu6, Activation::hard_swish}) {
+      std::vector<T> plain, added;
+      for (std::size_t i = 0; i < sums.size(); ++i) {
+        plain.push_back(T(kernels::activate(activation, A(sums[i]))));
+        added.push_back(T(kernels::activate(activation, A(T(A(sums[i]))) + A(residual[i]))));
+      }
+      on_every_schedule([&] {
+        const Run<T> run(p);
+        CHECK(same_bits(run.forward(true, activation), plain));
+        CHECK(same_bits(run.forward(true, activation, residual), added));
+      });
+    }
+  }
+}
+
+TEMPLATE_TEST_CASE("conv2d on CUDA: exact sums do not depend on the size of the map", "[cuda][conv2d]", float,
+                   bf16) {
+  using T = TestType;
+  // A row of 257 pixels at rate 128: the one in the middle sees three taps, the others two. Of the first 129
+  // none sees three, so that sums would be cut into fewer slices; what the first pixel sees is the same.
+  Conv2dDims whole = kernels::with_output_size({.batch = 1,
+                                                .in_h = 1,
+                                                .in_w = 257,
+                                                .in_channels = 256,
+                                                .out_channels = 8,
+                                                .window_w = 3,
+                                                .padding = {0, 0, 128, 128},
+                                                .rate = 128});
+  ConvProblem<T> p(whole);
+  Random random(7);
+  for (T& v : p.x) v = T(float(random.uniform(-1, 1)));
+  for (T& v : p.weight) v = T(float(random.uniform(-1, 1)));
+  ConvProblem<T> part = p;
+  part.d.in_w = 129;
+  part.d = kernels::with_output_size(part.d);
+  part.x.resize(std::size_t(129 * 256));
+  part.dy.resize(std::size_t(129 * 8));
+  const auto first_pixel = [](ConvProblem<T> problem, bool exact) {
+    problem.d.exact = exact;
+    std::vector<T> y = Run<T>(problem).forward(true, Activation::none);
+    y.resize(8);
+    return y;
+  };
+  CHECK(same_bits(first_pixel(p, true), first_pixel(part, true)));
+  if (std::is_same_v<T, float>) CHECK_FALSE(same_bits(first_pixel(p, false), first_pixel(part, false)));
 }
 
 TEST_CASE("conv2d on CUDA: f32 is exact unless TF32 is allowed", "[cuda][conv2d]") {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -41,6 +42,7 @@ std::int64_t differing(const std::vector<T>& got, const std::vector<double>& tru
 }
 
 inline double activated(Activation activation, double v) {
+  if (activation == Activation::hard_swish) return v * std::min(std::max(v + 3, 0.0), 6.0) / 6;
   if (activation != Activation::none && v < 0) return 0;
   return activation == Activation::relu6 && v > 6 ? 6 : v;
 }

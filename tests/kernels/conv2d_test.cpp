@@ -7,7 +7,9 @@
 
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
+#include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/in_place.h"
+#include "atrous/kernels/elementwise/elementwise.h"
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -30,7 +32,7 @@ struct Result {
   Span<T> span() { return {values.data(), size}; }
   bool intact() const {
     for (std::size_t i = std::size_t(size); i < values.size(); ++i)
-      if (values[i] != T(kGuard)) return false;
+      if (float(values[i]) != float(T(kGuard))) return false;
     return true;
   }
 };
@@ -163,6 +165,121 @@ TEST_CASE("conv2d kernels: a case worked out by hand", "[kernels][conv2d]") {
   kernels::conv2d_forward<double>({}, d, x, weight, {}, {}, y.span());
   CHECK(std::vector<double>(y.values.begin(), y.values.begin() + 6) ==
         std::vector<double>{5000, 6400, 500, 20, 31, 2});
+}
+
+namespace {
+
+// activation(y + residual) by the kernels of single steps.
+template <class T>
+std::vector<T> finished(std::vector<T> y, const std::vector<T>& residual, Activation activation) {
+  const Span<const T> from = y;
+  if (!residual.empty()) kernels::add_forward<T>({}, from, residual, y);
+  if (activation == Activation::relu) kernels::relu_forward<T>({}, from, y);
+  if (activation == Activation::relu6) kernels::relu6_forward<T>({}, from, y);
+  if (activation == Activation::hard_swish) kernels::hard_swish_forward<T>({}, from, y);
+  return y;
+}
+
+template <class T>
+void check_endings(const Conv2dDims& sizes) {
+  using A = Accumulator<T>;
+  Problem<T> p(kernels::with_output_size(sizes));
+  for (T& w : p.weight) w = T(float(w) * 4);  // outputs beyond 6 and below -3
+  INFO(dtype_name(dtype_of<T>()) << ", x " << p.d.in_h << 'x' << p.d.in_w << 'x' << p.d.in_channels << " to "
+                                 << p.d.out_channels << ", rate " << p.d.rate);
+  const std::vector<T> y = p.forward(true, Activation::none);
+  const std::vector<T> residual = random_values<T>(std::int64_t(y.size()), 9), none;
+  for (const Activation activation :
+       {Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish})
+    for (const std::vector<T>& added : {none, residual}) {
+      // In bf16 the steps one after the other round between them.
+      if (std::is_same_v<T, bf16> && added.empty() && activation == Activation::hard_swish) continue;
+      Result<T> scratch(kernels::conv2d_forward_workspace_size<T>(p.d)), out(std::int64_t(y.size()));
+      kernels::conv2d_forward<T>({}, p.d, p.x, p.weight, {p.bias, activation, added}, scratch.span(),
+                                 out.span());
+      CHECK((scratch.intact() && out.intact()));
+      std::vector<T> wanted = finished(y, added, activation);
+      if (std::is_same_v<T, bf16> && !added.empty()) {  // the sum with the residual is not rounded by itself
+        for (std::size_t i = 0; i < wanted.size(); ++i)
+          wanted[i] = T(kernels::activate(activation, A(y[i]) + A(added[i])));
+      }
+      CHECK(std::equal(wanted.begin(), wanted.end(), out.values.begin(),
+                       [](T a, T b) { return A(a) == A(b); }));
+    }
+}
+
+}  // namespace
+
+TEST_CASE("conv2d kernels: residual and activation at the end are the steps one after the other",
+          "[kernels][conv2d]") {
+  const Conv2dDims in_place{.batch = 2,
+                            .in_h = 7,
+                            .in_w = 9,
+                            .in_channels = 19,
+                            .out_channels = 37,
+                            .window_h = 3,
+                            .window_w = 2,
+                            .stride = 2,
+                            .padding = 1};
+  Conv2dDims pointwise = in_place, direct = in_place;
+  pointwise.window_h = pointwise.window_w = 1;
+  pointwise.stride = 1;
+  pointwise.padding = 0;
+  direct.rate = 2;
+  Conv2dDims windows = direct;  // of few channels
+  windows.in_channels = 3;
+  const Conv2dDims winograd{.batch = 1,
+                            .in_h = 13,
+                            .in_w = 15,
+                            .in_channels = 64,
+                            .out_channels = 67,
+                            .window_h = 3,
+                            .window_w = 3,
+                            .padding = 2,
+                            .rate = 2};
+  for (const Conv2dDims& d : {in_place, pointwise, direct, windows, winograd}) {
+    check_endings<float>(d);
+    check_endings<double>(d);
+    check_endings<bf16>(d);
+  }
+}
+
+TEST_CASE("conv2d kernels: which sizes share packed weights", "[kernels][conv2d]") {
+  const auto sized = [](std::int64_t h, std::int64_t w, std::int64_t rate) {
+    return kernels::with_output_size({.batch = 1,
+                                      .in_h = h,
+                                      .in_w = w,
+                                      .in_channels = 256,
+                                      .out_channels = 256,
+                                      .window_h = 3,
+                                      .window_w = 3,
+                                      .padding = rate,
+                                      .rate = rate});
+  };
+  const auto same = [](const Conv2dDims& a, const Conv2dDims& b) {
+    return kernels::conv2d_same_packing<float>(a, b);
+  };
+  CHECK(same(sized(33, 33, 1), sized(33, 33, 1)));
+  CHECK(same(sized(65, 65, 2), sized(65, 65, 2)));
+  CHECK(same(sized(64, 64, 1), sized(65, 65, 1)));
+  CHECK_FALSE(same(sized(65, 65, 1), sized(65, 65, 36)));  // patches of 4 outputs; of 1 and 2
+  Conv2dDims exact = sized(65, 65, 1);
+  exact.exact = true;
+  CHECK_FALSE(same(exact, sized(65, 65, 1)));
+  Conv2dDims other = sized(9, 200, 1);
+  other.exact = true;
+  CHECK(same(exact, other));
+  // Weights packed for one size give the bits of the other's own.
+  const Conv2dDims a = sized(17, 33, 1), b = sized(33, 17, 1);
+  REQUIRE(same(a, b));
+  const Problem<float> p(b);
+  Result<float> packed(kernels::conv2d_packed_weight_size<float>(a)), y(std::int64_t(p.dy.size())),
+      scratch(kernels::conv2d_forward_packed_workspace_size<float>(b));
+  kernels::conv2d_pack_weight<float>({}, a, p.weight, packed.span());
+  kernels::conv2d_forward_packed<float>({}, b, p.x, packed.span(), {p.bias, Activation::relu}, scratch.span(),
+                                        y.span());
+  const std::vector<float> own = p.forward(true, Activation::relu);
+  CHECK(std::equal(own.begin(), own.end(), y.values.begin()));
 }
 
 TEST_CASE("conv2d kernels: packed weights give the same bits", "[kernels][conv2d]") {

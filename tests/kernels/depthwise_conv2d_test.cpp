@@ -7,6 +7,7 @@
 
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
+#include "atrous/kernels/elementwise/elementwise.h"
 #include "tests/support/catch.h"
 
 // The vector kernels (float, multiplier 1) against the plain loops (double), which the ladder compares with
@@ -192,6 +193,11 @@ TEST_CASE("depthwise_conv2d: the activation comes last and lets NaN through", "[
   for (float& v : p.weight) v *= 10;
   p.x[0] = NAN;
   const auto plain = p.run()[0];
+  auto swished = plain;
+  kernels::hard_swish_forward<float>({}, plain, swished);
+  const auto with_swish = p.run(Activation::hard_swish)[0];
+  for (std::size_t i = 0; i < plain.size(); ++i)
+    CHECK((std::isnan(plain[i]) ? std::isnan(with_swish[i]) : with_swish[i] == swished[i]));
   for (const Activation activation : {Activation::relu, Activation::relu6}) {
     const auto y = p.run(activation)[0];
     const float ceiling = activation == Activation::relu6 ? 6.0f : INFINITY;

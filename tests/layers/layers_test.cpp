@@ -9,6 +9,7 @@
 #include "atrous/core/error.h"
 #include "atrous/core/random.h"
 #include "atrous/layers/aspp.h"
+#include "atrous/layers/observer.h"
 #include "atrous/layers/pool2d.h"
 #include "tests/support/catch.h"
 
@@ -54,7 +55,8 @@ double largest_difference(const Tensor& a, const Tensor& b) {
 TEST_CASE("conv_bn: folded for inference it is the same function", "[layers][conv_bn]") {
   const bool depthwise = GENERATE(false, true);
   const std::int64_t stride = GENERATE(1, 2), taps = GENERATE(1, 3), out = GENERATE(8, 16);
-  const Activation activation = GENERATE(Activation::none, Activation::relu, Activation::relu6);
+  const Activation activation =
+      GENERATE(Activation::none, Activation::relu, Activation::relu6, Activation::hard_swish);
   ConvBn layer({.in_channels = 8,
                 .out_channels = out,
                 .taps = taps,
@@ -72,6 +74,23 @@ TEST_CASE("conv_bn: folded for inference it is the same function", "[layers][con
   Summary summary;
   CHECK(folded.shape() == layer.trace(x.shape(), "", summary));
   CHECK(largest_difference(folded, unfolded) < 1e-5);
+  const Variable residual(normal(folded.shape(), 4));
+  const Tensor added = layer.forward(x, residual).value();
+  layer.prepare_inference();
+  CHECK(identical(layer.forward(x).value(), folded));
+  CHECK(identical(layer.forward(x, residual).value(), added));
+  CHECK_THROWS_AS(layer.forward(x, Variable(Tensor::zeros({2, 9, 7, 9}))), ShapeError);
+  layer.train();
+  layer.eval();
+  CHECK(identical(layer.forward(x, residual).value(), added));
+  {
+    const ForwardObserver observer([](const Module&, const Variable&) {});
+    CHECK(identical(layer.forward(x, residual).value(), added));  // step by step, for who wants to see them
+  }
+  layer.to(Dtype::f64);
+  const Variable x64(x.value().to(Dtype::f64)), residual64(residual.value().to(Dtype::f64));
+  CHECK(largest_difference(layer.forward(x64).value().to(Dtype::f32), unfolded) < 1e-5);
+  CHECK(largest_difference(layer.forward(x64, residual64).value().to(Dtype::f32), added) < 1e-5);
 }
 
 TEST_CASE("conv_bn: folded or not, it refuses another number of channels", "[layers][conv_bn]") {

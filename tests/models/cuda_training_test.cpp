@@ -1,12 +1,15 @@
 #include <algorithm>
 #include <cmath>
 
+#include "atrous/autograd/graph.h"
 #include "atrous/autograd/softmax.h"
+#include "atrous/core/exact.h"
 #include "atrous/core/random.h"
 #include "atrous/core/stream.h"
 #include "atrous/layers/sgd.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/segment.h"
+#include "atrous/models/tiling.h"
 #include "tests/support/catch.h"
 #include "tests/support/op_case.h"
 
@@ -90,6 +93,28 @@ TEST_CASE("cuda: a network trains and segments as on the CPU, and twice the same
       equal += cpu.labels.span<std::uint8_t>()[p] == cuda.labels.span<std::uint8_t>()[p];
     CHECK(double(equal) >= 0.99 * double(cpu.labels.numel()));
   }
+}
+
+TEST_CASE("cuda: prepared for inference it is the same network, and exact tiles are the bits of the whole",
+          "[models][cuda]") {
+  if (cuda_device_count() == 0) {
+    WARN("no CUDA device: skipped");
+    return;
+  }
+  auto model = models::make("deeplab_v3plus_mobilenet_v2", {.classes = 3, .width = 0.1, .head_width = 0.1});
+  model->eval();
+  model->to(kCuda);
+  Tensor line = Tensor::empty({1, 1, 1025, 3});
+  Random random(3);
+  for (float& v : line.span<float>()) v = float(random.uniform(-1, 1));
+  const NoGrad no_grad;
+  const Variable x(line.to(kCuda));
+  const Tensor plain = model->forward(x).value().to(kCpu);
+  model->prepare_inference();
+  for (int image = 0; image < 2; ++image) CHECK(identical(model->forward(x).value().to(kCpu), plain));
+  const ExactScope exact;
+  const Tensor whole = model->forward(x).value().to(kCpu);
+  CHECK(identical(models::tiled_logits(*model, line, 128), whole));
 }
 
 }  // namespace atrous::tests
