@@ -5,7 +5,6 @@
 
 #include "atrous/kernels/dense_crf/dense_crf.h"
 #include "atrous/kernels/elementwise/elementwise.h"
-#include "atrous/kernels/for_each.h"
 #include "atrous/kernels/gaussian_filter/gaussian_filter.h"
 #include "atrous/kernels/reduce/reduce.h"
 
@@ -140,64 +139,21 @@ void PointFilter<T>::raw_backward(std::int64_t classes, const FilterScales& scal
   if (factor != 1) kernels::scale_forward<T>(stream_, factor, dfeatures, dfeatures);
 }
 
-// With v = pre values and g = post dout,
-//   df[i,k] = g_i . (K (f_k v) - f_k K v)_i + v_i . (K' (f_k g) - f_k K' g)_i
-// so one filter of v, f_1 v .. f_d v side by side, and one of g. Around the filters on the host.
+// One filter of the rows of values and of their products with each feature side by side, and one of dout's.
 template <class T>
 void PointFilter<T>::identity_backward(std::int64_t classes, const FilterScales& scales, double factor,
                                        Span<const T> features, Span<const T> values, Span<const T> dout,
                                        Span<T> dfeatures) const {
-  const std::int64_t d = feature_count_, wide = (d + 1) * classes;
-  const auto on_host = [&](Span<const T> s) {
-    Tensor t = Tensor::empty({s.size()}, dtype_of<T>(), stream_.device);
-    kernels::scale_forward<T>(stream_, 1.0, s, t.span<T>());
-    return t.to(kCpu);
-  };
-  const auto scaled = [&](Span<const T> s, const Tensor& by) {
-    Tensor t = on_host(s);
-    if (!by.defined()) return t;
-    const Tensor host = by.to(kCpu);
-    const Span<const T> scale = host.span<T>();
-    const Span<T> rows = t.span<T>();
-    kernels::cpu::for_each_row(points_, classes, [=](std::int64_t i) {
-      for (std::int64_t c = 0; c < classes; ++c) rows[i * classes + c] *= scale[i];
-    });
-    return t;
-  };
-  const Tensor f = on_host(features), v = scaled(values, scales.pre), g = scaled(dout, scales.post);
-  const Span<const T> place = f.span<T>();
-  // [P, d + 1, classes]: filtered rows, and rows times each feature
-  const auto filtered = [&](const Tensor& rows, bool transposed) {
-    Tensor beside = Tensor::empty({points_ * wide}, dtype_of<T>());
-    const Span<const T> from = rows.span<T>();
-    const Span<T> to = beside.span<T>();
-    kernels::cpu::for_each_row(points_, wide, [=](std::int64_t i) {
-      for (std::int64_t k = 0; k <= d; ++k)
-        for (std::int64_t c = 0; c < classes; ++c)
-          to[i * wide + k * classes + c] = from[i * classes + c] * (k == 0 ? T(1) : place[i * d + k - 1]);
-    });
-    const Tensor in = beside.to(stream_.device);
-    Tensor out = Tensor::empty({points_ * wide}, dtype_of<T>(), stream_.device);
-    raw(wide, {}, factor, transposed, in.span<T>(), out.span<T>());
-    return out.to(kCpu);
-  };
-  const Tensor of_v = filtered(v, false), of_g = filtered(g, true);
-  Tensor result = Tensor::empty({points_ * d}, dtype_of<T>());
-  const Span<const T> vs = v.span<T>(), gs = g.span<T>(), kv = of_v.span<T>(), kg = of_g.span<T>();
-  const Span<T> df = result.span<T>();
-  kernels::cpu::for_each_row(points_, wide, [=](std::int64_t i) {
-    for (std::int64_t k = 0; k < d; ++k) {
-      T sum = 0;
-      for (std::int64_t c = 0; c < classes; ++c) {
-        const std::int64_t at = i * wide + c, moved = at + (k + 1) * classes;
-        sum += gs[i * classes + c] * (kv[moved] - place[i * d + k] * kv[at]) +
-               vs[i * classes + c] * (kg[moved] - place[i * d + k] * kg[at]);
-      }
-      df[i * d + k] = sum;
-    }
-  });
-  const Tensor there = std::as_const(result).to(stream_.device);
-  kernels::scale_forward<T>(stream_, 1.0, there.span<T>(), dfeatures);
+  const kernels::GaussianDims dims{points_, feature_count_, classes};
+  const std::int64_t wide = (feature_count_ + 1) * classes;
+  const auto empty = [&] { return Tensor::empty({points_ * wide}, dtype_of<T>(), stream_.device); };
+  Tensor v = empty(), g = empty(), kv = empty(), kg = empty();
+  kernels::identity_rows<T>(stream_, dims, features, read<T>(scales.pre), values, v.span<T>());
+  kernels::identity_rows<T>(stream_, dims, features, read<T>(scales.post), dout, g.span<T>());
+  raw(wide, {}, factor, false, read<T>(v), kv.span<T>());
+  raw(wide, {}, factor, true, read<T>(g), kg.span<T>());
+  kernels::identity_backward_features<T>(stream_, dims, features, read<T>(v), read<T>(g), read<T>(kv),
+                                         read<T>(kg), dfeatures);
 }
 
 template <class T>

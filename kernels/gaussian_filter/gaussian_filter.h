@@ -28,4 +28,18 @@ ATROUS_KERNEL(gaussian_filter_backward_features, const GaussianDims& dims, Span<
               Span<const T> pre, Span<const T> post, Span<const T> values, Span<const T> dout,
               Span<T> dfeatures);
 
+// The same gradient by filters alone, whichever K they apply: with v = pre values and g = post dout,
+//   dfeatures[i,k] = g_i . (K (f_k v) - f_k K v)_i + v_i . (K' (f_k g) - f_k K' g)_i
+// So rows of v, f_1 v .. f_d v side by side are filtered, and rows of g; then both come together.
+
+/// rows[i,0] = scale[i] values[i], rows[i,k] = features[i,k-1] rows[i,0]
+///   scale  [P], or empty for ones
+///   rows   [P, d + 1, classes], overwritten
+ATROUS_KERNEL(identity_rows, const GaussianDims& dims, Span<const T> features, Span<const T> scale,
+              Span<const T> values, Span<T> rows);
+///   v, g    identity_rows of values and pre, and of dout and post
+///   kv, kg  K v and K' g
+ATROUS_KERNEL(identity_backward_features, const GaussianDims& dims, Span<const T> features, Span<const T> v,
+              Span<const T> g, Span<const T> kv, Span<const T> kg, Span<T> dfeatures);
+
 }  // namespace atrous::kernels

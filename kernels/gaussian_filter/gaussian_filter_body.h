@@ -58,4 +58,34 @@ struct GaussianBackwardFeatures {
   }
 };
 
+template <class T>
+struct IdentityRows {
+  GaussianDims d;
+  Span<const T> features, scale, values;
+  Span<T> rows;
+  ATROUS_HD void operator()(std::int64_t element) const {
+    const std::int64_t c = element % d.classes, row = element / d.classes, k = row % (d.features + 1),
+                       i = row / (d.features + 1);
+    const T v = (scale.empty() ? T(1) : scale[i]) * values[i * d.classes + c];
+    rows[element] = k == 0 ? v : features[i * d.features + k - 1] * v;
+  }
+};
+
+/// Feature k of point i.
+template <class T>
+struct IdentityBackwardFeatures {
+  GaussianDims d;
+  Span<const T> features, v, g, kv, kg;
+  Span<T> dfeatures;
+  ATROUS_HD void operator()(std::int64_t element) const {
+    const std::int64_t i = element / d.features, k = element % d.features;
+    const std::int64_t row = i * (d.features + 1) * d.classes, moved = row + (k + 1) * d.classes;
+    const T f = features[element];
+    T sum = 0;
+    for (std::int64_t c = 0; c < d.classes; ++c)
+      sum += g[row + c] * (kv[moved + c] - f * kv[row + c]) + v[row + c] * (kg[moved + c] - f * kg[row + c]);
+    dfeatures[element] = sum;
+  }
+};
+
 }  // namespace atrous::kernels

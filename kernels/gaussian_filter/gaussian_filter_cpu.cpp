@@ -21,4 +21,19 @@ void gaussian_filter_backward_features(Stream, const GaussianDims& dims, Span<co
 }
 ATROUS_INSTANTIATE_F32_F64(gaussian_filter_backward_features);
 
+template <class T>
+void identity_rows(Stream, const GaussianDims& dims, Span<const T> features, Span<const T> scale,
+                   Span<const T> values, Span<T> rows) {
+  for_each_row(rows.size(), 4, IdentityRows<T>{dims, features, scale, values, rows});
+}
+ATROUS_INSTANTIATE_F32_F64(identity_rows);
+
+template <class T>
+void identity_backward_features(Stream, const GaussianDims& dims, Span<const T> features, Span<const T> v,
+                                Span<const T> g, Span<const T> kv, Span<const T> kg, Span<T> dfeatures) {
+  for_each_row(dfeatures.size(), dims.classes,
+               IdentityBackwardFeatures<T>{dims, features, v, g, kv, kg, dfeatures});
+}
+ATROUS_INSTANTIATE_F32_F64(identity_backward_features);
+
 }  // namespace atrous::kernels::cpu

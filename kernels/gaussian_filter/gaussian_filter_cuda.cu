@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "atrous/kernels/cuda.cuh"
+#include "atrous/kernels/for_each_cuda.cuh"
 #include "atrous/kernels/gaussian_filter/gaussian_filter.h"
 #include "atrous/kernels/gaussian_filter/gaussian_filter_body.h"
 
@@ -203,5 +204,20 @@ void gaussian_filter_backward_features(Stream stream, const GaussianDims& dims, 
                 stream, (GaussianBackwardFeatures<T>{dims, features, pre, post, values, dout, dfeatures}));
 }
 ATROUS_INSTANTIATE_F32_F64(gaussian_filter_backward_features);
+
+template <class T>
+void identity_rows(Stream stream, const GaussianDims& dims, Span<const T> features, Span<const T> scale,
+                   Span<const T> values, Span<T> rows) {
+  for_each(stream, rows.size(), IdentityRows<T>{dims, features, scale, values, rows});
+}
+ATROUS_INSTANTIATE_F32_F64(identity_rows);
+
+template <class T>
+void identity_backward_features(Stream stream, const GaussianDims& dims, Span<const T> features,
+                                Span<const T> v, Span<const T> g, Span<const T> kv, Span<const T> kg,
+                                Span<T> dfeatures) {
+  for_each(stream, dfeatures.size(), IdentityBackwardFeatures<T>{dims, features, v, g, kv, kg, dfeatures});
+}
+ATROUS_INSTANTIATE_F32_F64(identity_backward_features);
 
 }  // namespace atrous::kernels::cuda

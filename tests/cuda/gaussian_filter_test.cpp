@@ -68,6 +68,34 @@ TEMPLATE_TEST_CASE("gaussian_filter: CUDA agrees with double on the CPU", "[cuda
     }
 }
 
+TEMPLATE_TEST_CASE("identity_backward_features: CUDA agrees with double on the CPU",
+                   "[cuda][gaussian_filter]", float, double) {
+  using T = TestType;
+  const GaussianDims d{70, 5, 3};
+  for (const bool scaled : {false, true}) {
+    const Inputs<T> in(d, scaled);
+    const auto kv = random_values<T>(d.points * 6 * d.classes, 6),
+               kg = random_values<T>(d.points * 6 * d.classes, 7);
+    std::vector<double> v(kv.size()), g(kv.size()), dfeatures(in.features.size());
+    kernels::cpu::identity_rows<double>({}, d, in.features64, in.pre64, in.values64, v);
+    kernels::cpu::identity_rows<double>({}, d, in.features64, in.post64, in.dout64, g);
+    kernels::cpu::identity_backward_features<double>({}, d, in.features64, v, g, in_double(kv), in_double(kg),
+                                                     dfeatures);
+    const OnDevice<T> features(in.features), pre(in.pre), post(in.post), values(in.values), dout(in.dout),
+        ckv(kv), ckg(kg);
+    OnDevice<T> gv(ckv.size()), gg(ckv.size()), dgot(features.size());
+    kernels::cuda::identity_rows<T>(kCudaStream, d, features.span(), pre.span(), values.span(), gv.span());
+    kernels::cuda::identity_rows<T>(kCudaStream, d, features.span(), post.span(), dout.span(), gg.span());
+    kernels::cuda::identity_backward_features<T>(kCudaStream, d, features.span(), std::as_const(gv).span(),
+                                                 std::as_const(gg).span(), ckv.span(), ckg.span(),
+                                                 dgot.span());
+    CHECK(gap(gv.values(), v) <= tolerance<T>());
+    CHECK(gap(gg.values(), g) <= tolerance<T>());
+    CHECK(gap(dgot.values(), dfeatures) <= 4 * tolerance<T>());
+    CHECK((gv.intact() && gg.intact() && dgot.intact()));
+  }
+}
+
 TEMPLATE_TEST_CASE("separable_gaussian: CUDA agrees with double on the CPU", "[cuda][gaussian_filter]", float,
                    double) {
   using T = TestType;

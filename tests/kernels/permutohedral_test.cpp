@@ -308,4 +308,23 @@ TEST_CASE("gaussian_filter: the gradient by the features", "[kernels][gaussian_f
   }
 }
 
+TEST_CASE("gaussian_filter: by the identity, filters alone make the gradient by the features",
+          "[kernels][gaussian_filter]") {
+  const std::int64_t points = 12, features = 3, classes = 2, wide = (features + 1) * classes;
+  const kernels::GaussianDims d{points, features, classes};
+  const auto f = random_values<double>(points * features, 1), v = random_values<double>(points * classes, 2),
+             dout = random_values<double>(points * classes, 3), pre = random_values<double>(points, 4),
+             post = random_values<double>(points, 5);
+  Guarded<double> truth(points * features), got(points * features);
+  kernels::gaussian_filter_backward_features<double>({}, d, f, pre, post, v, dout, truth.span());
+  std::vector<double> of_v(std::size_t(points * wide), 0.0), of_g = of_v, kv = of_v, kg = of_v;
+  kernels::identity_rows<double>({}, d, f, pre, v, of_v);
+  kernels::identity_rows<double>({}, d, f, post, dout, of_g);
+  kernels::gaussian_filter_forward<double>({}, {points, features, wide}, f, {}, {}, of_v, kv);
+  kernels::gaussian_filter_forward<double>({}, {points, features, wide}, f, {}, {}, of_g, kg);
+  kernels::identity_backward_features<double>({}, d, f, of_v, of_g, kv, kg, got.span());
+  CHECK(got.intact());
+  CHECK(largest_gap(got.values(), truth.values()) < 1e-12);
+}
+
 }  // namespace atrous::tests
