@@ -30,7 +30,9 @@ inline constexpr int kDepthwiseThreads = 128;
 //
 // Floor: an input is read and an output written once, 2 sizeof(T) bytes an output for 18 FLOP; at 4.3 TB/s
 // bf16 leaves 31 lane-instructions an output (tests/cuda/depthwise_instructions.cmake counts them).
-template <class T, int V, bool kTurned, bool kActivated>
+//
+// kActivated: a relu or relu6, by its ceiling, or with kSwish a hard swish.
+template <class T, int V, bool kTurned, bool kActivated, bool kSwish = false>
 __global__ void __launch_bounds__(kDepthwiseThreads, V < 8        ? 4
                                                      : kActivated ? 2
                                                                   : 3)
@@ -96,8 +98,7 @@ __global__ void __launch_bounds__(kDepthwiseThreads, V < 8        ? 4
       if constexpr (kActivated) {
         ATROUS_UNROLL
         for (int i = 0; i < V; ++i)
-          last[i] = g.activation == Activation::hard_swish ? HardSwish()(last[i])
-                                                           : clamp_or_nan(last[i], g.ceiling);
+          last[i] = kSwish ? HardSwish()(last[i]) : clamp_or_nan(last[i], g.ceiling);
       }
       store_channels<T, V>(to, last);
     }
@@ -123,9 +124,14 @@ void launch_depthwise_rows(Stream stream, DepthwiseRows g, std::int64_t batch, c
   if (g.activation == Activation::none)
     ATROUS_LAUNCH((depthwise_rows_kernel<T, V, kTurned, false>), blocks, kDepthwiseThreads, 0, stream, g, x,
                   weight, bias, y);
-  else if constexpr (!kTurned)
-    ATROUS_LAUNCH((depthwise_rows_kernel<T, V, false, true>), blocks, kDepthwiseThreads, 0, stream, g, x,
-                  weight, bias, y);
+  else if constexpr (!kTurned) {
+    if (g.activation == Activation::hard_swish)
+      ATROUS_LAUNCH((depthwise_rows_kernel<T, V, false, true, true>), blocks, kDepthwiseThreads, 0, stream, g,
+                    x, weight, bias, y);
+    else
+      ATROUS_LAUNCH((depthwise_rows_kernel<T, V, false, true>), blocks, kDepthwiseThreads, 0, stream, g, x,
+                    weight, bias, y);
+  }
 }
 
 }  // namespace atrous::kernels::cuda
