@@ -5,8 +5,8 @@
 
 #include "atrous/core/tensor.h"
 
-// Unary energies of a dense CRF: what each label costs at each pixel, U = -log p. Lower is better. They are on
-// the device of what they are made of.
+// Unary energies of a dense CRF: what each label costs at each pixel, U = -log p. Lower is better. They are
+// on the device of what they are made of.
 
 namespace atrous::models {
 
@@ -34,8 +34,8 @@ struct LabelOptions {
 ///   labels   [N, H, W], u8 or i32: 0..C-1 or the unknown label
 ///   returns  [N, H, W, C], f32
 /// Throws ValueError for fewer than two classes (there is nothing to be unsure between), a confidence outside
-/// (0, 1), and a label that is neither, naming the pixel; of labels on a CUDA device that is when something is
-/// next read of it (check_later).
+/// (0, 1), and a label that is neither, naming the pixel; of labels on a CUDA device that is when something
+/// is next read of it (check_later).
 Tensor unary_from_labels(const Tensor& labels, std::int64_t classes, const LabelOptions& options = {});
 
 }  // namespace atrous::models

@@ -193,8 +193,8 @@ ATROUS_INLINE void slice_columns(const LatticeRun& run, long begin, long points,
   }
 }
 
-// table[rows[local[i,r]]] += weight[i,r] pre[i] z[i]. Neighbouring points add to the same rows, and each would
-// wait for the sum of the one before: four points far apart take turns.
+// table[rows[local[i,r]]] += weight[i,r] pre[i] z[i]. Neighbouring points add to the same rows, and each
+// would wait for the sum of the one before: four points far apart take turns.
 template <int Corners, int N>
 ATROUS_INLINE void splat_columns(const LatticeRun& run, long begin, long points, long stride,
                                  const std::int32_t* rows, const float* pre, const float* z, float* table,
