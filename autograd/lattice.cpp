@@ -162,8 +162,8 @@ void Lattice<T>::backward_features(std::int64_t classes, const FilterScales& sca
       kernels::tiled::vertices_of_splats(tiled_, ints(vertex));
       const std::int64_t stride = kernels::tiled::stride_of(classes);
       for (Tensor* table : {&forward, &backward}) {
-        Tensor narrow = Tensor::empty({(vertices_ + 1) * classes});
-        for (std::int64_t u = 0; u <= vertices_; ++u)
+        Tensor narrow = Tensor::zeros({(vertices_ + 1) * classes});
+        for (std::int64_t u = 0; u < vertices_; ++u)
           std::copy_n(std::as_const(*table).span<float>().data() + u * stride, classes,
                       narrow.span<float>().data() + u * classes);
         *table = narrow;
