@@ -86,8 +86,8 @@ TEST_CASE("tensor: goes to a device and comes back with the same bits", "[core][
 }
 
 TEST_CASE("memory: every device counts, caches and caps its own", "[core][memory]") {
-  constexpr std::int64_t kBlock =
-      1 << 19;  // small: of large ones the heap holds whole segments, and gaps for ASan
+  // Small: the heap of large blocks holds whole segments, and gaps for AddressSanitizer.
+  constexpr std::int64_t kBlock = 1 << 19;
   for (const Device device : devices()) {
     INFO(device);
     trim_memory(device);
