@@ -34,6 +34,7 @@ struct Row {
 const Row kRows[] = {
     {"3x3", 2, 9, 7, 16, 1, 3, 3, 1, 1, 1},
     {"3x3, hard swish", 1, 6, 5, 16, 1, 3, 3, 1, 1, 1, Activation::hard_swish},
+    {"3x3, 19 channels, hard swish", 1, 6, 5, 19, 1, 3, 3, 1, 1, 1, Activation::hard_swish},
     {"stride 2, hard swish", 1, 6, 5, 16, 1, 3, 3, 2, 1, 1, Activation::hard_swish},
     {"3x3, 21 channels, relu6", 2, 6, 5, 21, 1, 3, 3, 1, 1, 1, Activation::relu6},
     {"3x3, 19 channels", 1, 6, 5, 19, 1, 3, 3, 1, 1, 1},
