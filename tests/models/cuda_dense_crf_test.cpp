@@ -6,6 +6,7 @@
 #include "atrous/core/random.h"
 #include "atrous/core/stream.h"
 #include "atrous/models/dense_crf.h"
+#include "tests/models/crf_picture.h"
 #include "tests/support/catch.h"
 #include "tests/support/op_case.h"
 
@@ -18,7 +19,6 @@ using models::Compatibility;
 using models::DenseCrf;
 
 constexpr Device kCuda{DeviceType::cuda, 0};
-constexpr std::int64_t kHeight = 12, kWidth = 16, kClasses = 3;
 
 bool no_device() {
   if (cuda_device_count() > 0) return false;
@@ -26,27 +26,9 @@ bool no_device() {
   return true;
 }
 
-// The picture of dense_crf_test.cpp, whose answers by the public densecrf core are known, `batch` times: the
-// others have their rows turned round.
-struct Field {
-  std::int64_t batch;
-  Tensor image, logits;
-
-  explicit Field(std::int64_t images = 1)
-      : batch(images),
-        image(Tensor::empty({images, kHeight, kWidth, 3}, Dtype::u8)),
-        logits(Tensor::empty({images, kHeight, kWidth, kClasses}, Dtype::f64)) {
-    for (std::int64_t i = 0; i < images * kHeight * kWidth; ++i) {
-      const std::int64_t x = i % kWidth, row = i / kWidth % kHeight,
-                         y = i < kHeight * kWidth ? row : kHeight - 1 - row;
-      const std::int64_t rgb[3] = {16 * x, 20 * y, x < 8 ? 40 : 200};
-      for (std::int64_t c = 0; c < 3; ++c) {
-        image.span<std::uint8_t>()[3 * i + c] = std::uint8_t(rgb[c]);
-        logits.span<double>()[3 * i + c] =
-            std::sin(0.7 * double(x) + 1.3 * double(c)) + std::cos(0.5 * double(y) - 0.9 * double(c));
-      }
-    }
-  }
+// The golden picture on a device.
+struct Field : Golden {
+  using Golden::Golden;
   Tensor unary(Device device, Dtype dtype) const {
     return models::unary_from_logits(logits.to(dtype).to(device));
   }
@@ -108,7 +90,8 @@ TEST_CASE("dense_crf: on CUDA every kind of term, step and stop is the CPU's", "
   const auto add_all = [&](DenseCrf& crf) {
     crf.add_gaussian({1, 1.5}, Compatibility::diagonal({2, 3, 1}), {.method = FilterMethod::automatic});
     crf.add_bilateral(field.image, {8, 5}, {30, 20, 10}, Compatibility::matrix({0, 3, 1, 2, 0, 2, 1, 1, 0}));
-    crf.add_pairwise(models::grid_features({1, kHeight, kWidth}, {1, 4, 6}).reshape({1, kHeight, kWidth, 3}),
+    crf.add_pairwise(models::grid_features({1, Field::kHeight, Field::kWidth}, {1, 4, 6})
+                         .reshape({1, Field::kHeight, Field::kWidth, 3}),
                      Compatibility::potts(1), {.scale = FilterScale::mass});
   };
   for (const Dtype dtype : {Dtype::f32, Dtype::f64}) {
