@@ -201,10 +201,7 @@ int main(int argc, char** argv) {
       "checkpoint.safetensors (the network) and crf.json (what the CRF has learned).");
   app.add_option("--weights", flags.weights, "Checkpoint that `train` wrote: the network to start from")
       ->required();
-  app.add_option("--data", flags.data,
-                 "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
-      ->check(check_data_spec)
-      ->capture_default_str();
+  add_data(app, flags.data);
   app.add_option("--learning", flags.learning,
                  "What is learned of the labels, beside weights and deviations: potts (nothing), diagonal, "
                  "matrix (for each term) or factored (CRF-RNN's)")

@@ -247,13 +247,8 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Searches the dense CRF's parameters for the best mIoU on a validation set: a grid of the appearance "
       "term's weight and deviations, then finer ones around the best.");
-  app.add_option("--data", flags.data,
-                 "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
-      ->check(check_data_spec)
-      ->capture_default_str();
-  app.add_option("--split", flags.split, "train or val")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"train", "val"}));
+  add_data(app, flags.data);
+  add_split(app, flags.split);
   app.add_option("--images", flags.images, "Only the first N images (default: all)")
       ->check(CLI::Range(1, 1000000));
   app.add_option("--bilateral-weights", flags.weights, "Weights of the appearance term to start with")

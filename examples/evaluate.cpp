@@ -37,13 +37,8 @@ void evaluate_all(const Flags& flags) {
 int main(int argc, char** argv) {
   Flags flags;
   CLI::App app("Evaluates weights on a data set: mIoU, IoU by class, pixel accuracy.");
-  app.add_option("--data", flags.data,
-                 "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
-      ->check(check_data_spec)
-      ->capture_default_str();
-  app.add_option("--split", flags.split, "train or val")
-      ->capture_default_str()
-      ->check(CLI::IsMember({"train", "val"}));
+  add_data(app, flags.data);
+  add_split(app, flags.split);
   flags.segment.add_to(app);
   flags.common.add_run(app);
   flags.common.add_tf32(app);

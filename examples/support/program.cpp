@@ -74,10 +74,21 @@ Device CommonFlags::apply() const {
   }
 }
 
-std::string check_data_spec(const std::string& spec) {
-  if (io::is_dataset_spec(spec)) return {};
-  return "unknown data \"" + spec +
-         "\"; known are synthetic, folder:DIR, camvid:DIR, voc:DIR, cityscapes:DIR, ade20k:DIR";
+void add_data(CLI::App& app, std::string& data) {
+  app.add_option("--data", data,
+                 "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
+      ->check([](const std::string& spec) -> std::string {
+        if (io::is_dataset_spec(spec)) return {};
+        return "unknown data \"" + spec +
+               "\"; known are synthetic, folder:DIR, camvid:DIR, voc:DIR, cityscapes:DIR, ade20k:DIR";
+      })
+      ->capture_default_str();
+}
+
+void add_split(CLI::App& app, std::string& split) {
+  app.add_option("--split", split, "train or val")
+      ->capture_default_str()
+      ->check(CLI::IsMember({"train", "val"}));
 }
 
 std::optional<std::int64_t> parse_ignore_label(const std::string& text) {

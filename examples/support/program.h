@@ -44,8 +44,9 @@ struct CommonFlags {
   Device apply() const;
 };
 
-/// For CLI::Option::check(): empty for a text that --data takes, else what is wrong with it.
-std::string check_data_spec(const std::string& spec);
+/// --data and --split, for programs that read a data set.
+void add_data(CLI::App& app, std::string& data);
+void add_split(CLI::App& app, std::string& split);
 /// "255" or "none".
 std::optional<std::int64_t> parse_ignore_label(const std::string& text);
 /// "513x769": height and width. Throws UsageError that names the flag.

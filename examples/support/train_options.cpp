@@ -70,10 +70,7 @@ void TrainOptions::add_to(CLI::App& app) {
   common.add_ignore_label(app);
   app.add_option("--seed", common.seed, "Of weights, scenes, order, augmentation and dropout")
       ->capture_default_str();
-  app.add_option("--data", data,
-                 "synthetic | folder:DIR | camvid:DIR | voc:DIR | cityscapes:DIR | ade20k:DIR")
-      ->check(check_data_spec)
-      ->capture_default_str();
+  add_data(app, data);
   app.add_option("--out", out, "Folder of the run: checkpoint, log, metrics, report")->capture_default_str();
   app.add_option("--crop", crop, "Side of the training crops in pixels")
       ->capture_default_str()
