@@ -16,10 +16,29 @@ ATROUS_INLINE IntVec load(const std::int32_t* p) { return *reinterpret_cast<cons
 ATROUS_INLINE void store(std::int32_t* p, IntVec v) { *reinterpret_cast<UnalignedIntVec*>(p) = v; }
 ATROUS_INLINE IntVec broadcast(std::int32_t x) { return x - IntVec{}; }
 
-/// exp(x) for x <= 0 within 2 units in the last place, and 0 below -87, where floats end. NaN stays NaN. 2^k
-/// times the Taylor series of exp(r) with |r| <= ln(2) / 2.
+/// Whether a lane of a comparison holds.
+ATROUS_INLINE bool any(IntVec mask) {
+#if defined(__AVX512F__)
+  return _mm512_test_epi32_mask((__m512i)mask, (__m512i)mask) != 0;
+#elif defined(__AVX2__)
+  return _mm256_movemask_ps((__m256)mask) != 0;
+#else
+  std::int32_t lanes = 0;
+  for (int j = 0; j < kLanes; ++j) lanes |= mask[j];
+  return lanes != 0;
+#endif
+}
+
+/// exp(x) for x <= 0 within 2 units in the last place, and 0 below -87, where floats end (AVX-512 has its own
+/// scaling, and goes on through the denormal numbers). NaN stays NaN. 2^k times the Taylor series of exp(r)
+/// with |r| <= ln(2) / 2.
 ATROUS_INLINE Vec exp_nonpositive(Vec x) {
+#if defined(__AVX512F__)
+  // The second operand, where one is NaN. 2^-150 is rounded to 0. (Unmasked, GCC 12 warns in its own header.)
+  const Vec limited = (Vec)_mm512_maskz_max_ps(0xffff, _mm512_set1_ps(-104.0f), (__m512)x);
+#else
   const Vec limited = x < -87.0f ? broadcast(-87.0f) : x;
+#endif
   const Vec t =
       limited * 1.44269504088896341f + 12582912.0f;  // 1.5 * 2^23: the low bits hold round(x / ln 2)
   const Vec k = t - 12582912.0f;
@@ -31,8 +50,12 @@ ATROUS_INLINE Vec exp_nonpositive(Vec x) {
   p = p * r + 0.5f;
   p = p * r + 1.0f;
   p = p * r + 1.0f;
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)k);
+#else
   const Vec result = (Vec)((IntVec)p + ((IntVec)t << 23));
   return x >= -87.0f ? result : x < -87.0f ? Vec{} : x;
+#endif
 }
 
 /// log(x) for normal x > 0: the exponent, and 2 atanh((m - 1) / (m + 1)) for the mantissa m in [sqrt(1/2),

@@ -22,6 +22,7 @@ struct DepthwiseOutput {
   float ceiling = __builtin_inff();
   bool hard_swish = false;
   bool stream = false;  ///< past the cache: y and its pixels must be aligned to 64 bytes
+  bool fetch = false;   ///< the lines of the next tile's y are asked for ahead; tiles alone do so
 };
 
 /// rows x cols outputs of a 3x3 convolution whose taps coincide: output (i, j) and tap (r, s) read tile pixel
@@ -37,7 +38,7 @@ struct DepthwiseTile {
   int rows = 1, cols = 1;                     ///< at most 3 (2 at step 2) and 4
   unsigned live_rows = ~0u, live_cols = ~0u;  ///< bit k: tile row or column k lies in the image
   std::ptrdiff_t ahead = 0;                   ///< floats from x to the next tile's, to be prefetched; 0: none
-  std::ptrdiff_t y_ahead = 0;                 ///< the same for y, where it is read
+  std::ptrdiff_t y_ahead = 0;                 ///< the same for y
 };
 inline constexpr int kTileRows = 3, kTileCols = 4;
 

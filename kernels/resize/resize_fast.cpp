@@ -6,6 +6,7 @@
 #include "atrous/kernels/resize/resize_body.h"
 #include "atrous/kernels/resize/resize_simd.h"
 #include "atrous/kernels/softmax/softmax_simd.h"
+#include "atrous/kernels/streaming_fence.h"
 
 // Rows are cut among the threads. The taps of the columns are computed for a block of columns at a time, once
 // for all rows of a thread: the rule's divisions cost more than the few multiplications of a pixel with few
@@ -13,6 +14,8 @@
 
 namespace atrous::kernels::cpu {
 namespace {
+
+constexpr std::int64_t kStreamBytes = 14LL << 20;  // results above this leave the caches anyway
 
 // Rows that are worth a thread.
 std::int64_t row_grain(std::int64_t elements_of_row) { return 1 + (1 << 14) / (elements_of_row + 1); }
@@ -57,13 +60,16 @@ void for_each_row(const ResizeDims& d, const float* x, std::int64_t block, std::
 }  // namespace
 
 bool fast_resize_bilinear_forward(const ResizeDims& d, Span<const float> x, Span<float> y) {
+  const bool stream = y.size() * 4 > kStreamBytes && d.channels % 16 == 0 &&
+                      reinterpret_cast<std::uintptr_t>(y.data()) % 64 == 0;
   parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
     for_each_row(d, x.data(), ColumnBlock::kMost, begin, end,
                  [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
                      const float* upper, const float* lower, float weight) {
-                   simd::resize_row(upper, lower, weight, columns, d.channels,
+                   simd::resize_row(upper, lower, weight, columns, d.channels, stream,
                                     y.data() + (row * d.out_w + first) * d.channels);
                  });
+    if (stream) streaming_fence();
   });
   return true;
 }
@@ -140,7 +146,7 @@ bool fast_resize_argmax(const ResizeDims& d, Span<const float> x, Span<std::uint
     for_each_row(d, x.data(), block, begin, end,
                  [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
                      const float* upper, const float* lower, float weight) {
-                   simd::resize_row(upper, lower, weight, columns, d.channels, logits);
+                   simd::resize_row(upper, lower, weight, columns, d.channels, false, logits);
                    const std::int64_t at = row * d.out_w + first;
                    simd::argmax(columns.count, d.channels, logits,
                                 labels8.empty() ? nullptr : labels8.data() + at,

@@ -38,10 +38,28 @@ ATROUS_INLINE void interval(const float* a, const float* b, const float* c, cons
   }
 }
 
+// The same past the cache, for whole lines: channels are a multiple of 16, y lies on a line.
+ATROUS_INLINE void interval_past_cache(const float* a, const float* b, const float* c, const float* d,
+                                       float row_weight, const float* weight, long count, long channels,
+                                       float* y) {
+  constexpr int kParts = 16 / kLanes;
+  for (long i = 0; i < channels; i += 16) {
+    Vec left[kParts], right[kParts];
+    for (int k = 0; k < kParts; ++k) {
+      const long at = i + k * kLanes;
+      left[k] = blend(load(a + at), load(c + at), row_weight);
+      right[k] = blend(load(b + at), load(d + at), row_weight);
+    }
+    for (long j = 0; j < count; ++j)
+      for (int k = 0; k < kParts; ++k)
+        store_past_cache(y + j * channels + i + k * kLanes, blend(left[k], right[k], weight[j]));
+  }
+}
+
 }  // namespace
 
 void resize_row(const float* upper, const float* lower, float row_weight, const ResizeColumns& columns,
-                long channels, float* y) {
+                long channels, bool stream, float* y) {
   for (long begin = 0; begin < columns.count;) {
     const long low = columns.low[begin];
     long end = begin + 1, high = columns.high[begin];
@@ -49,8 +67,14 @@ void resize_row(const float* upper, const float* lower, float row_weight, const 
       high = columns.high[end] > high ? columns.high[end] : high;
     // Closer than a vector to the end of the row: no stores beyond it.
     const bool last = (columns.count - end) * channels < kLanes;
-    interval(upper + low * channels, upper + high * channels, lower + low * channels, lower + high * channels,
-             row_weight, columns.weight + begin, end - begin, channels, y + begin * channels, last);
+    const float *a = upper + low * channels, *b = upper + high * channels, *c = lower + low * channels,
+                *d = lower + high * channels;
+    if (stream)
+      interval_past_cache(a, b, c, d, row_weight, columns.weight + begin, end - begin, channels,
+                          y + begin * channels);
+    else
+      interval(a, b, c, d, row_weight, columns.weight + begin, end - begin, channels, y + begin * channels,
+               last);
     begin = end;
   }
 }

@@ -10,11 +10,13 @@
 #include "atrous/kernels/softmax/cross_entropy.h"
 #include "atrous/kernels/softmax/softmax_body.h"
 #include "atrous/kernels/softmax/softmax_simd.h"
+#include "atrous/kernels/streaming_fence.h"
 
 namespace atrous::kernels {
 namespace {
 
 constexpr std::int64_t kChunk = 1024;  // pixels whose losses are summed together, whatever the threads
+constexpr std::int64_t kStreamBytes = 14LL << 20;  // gradients above this leave the caches anyway
 
 std::int64_t chunks_of(const SoftmaxDims& dims) { return (dims.pixels + kChunk - 1) / kChunk; }
 
@@ -68,7 +70,7 @@ void cross_entropy_losses(Stream, const SoftmaxDims& dims, Span<const T> logits,
     if constexpr (std::is_same_v<T, float>)
       if (classes <= simd::kMostClasses) {
         simd::cross_entropy(end - begin, classes, logits.data() + begin * classes, targets.data() + begin,
-                            nullptr, losses.data() + begin, nullptr);
+                            nullptr, losses.data() + begin, false, nullptr);
         return;
       }
     for (std::int64_t p = begin; p < end; ++p)
@@ -79,6 +81,25 @@ void cross_entropy_losses(Stream, const SoftmaxDims& dims, Span<const T> logits,
 ATROUS_INSTANTIATE(cross_entropy_losses);
 
 namespace {
+
+// Where every pixel with a target counts alike.
+template <class T>
+void equal_scales(const SoftmaxDims& dims, Span<const std::int32_t> targets, Span<double> sums,
+                  Span<T> scales) {
+  const std::int64_t chunks = chunks_of(dims);
+  parallel_for(chunks, 16, [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t q = begin; q < end; ++q) {
+      std::int32_t valid = 0;
+      const std::int64_t first = q * kChunk, count = std::min(kChunk, dims.pixels - first);
+      for (std::int64_t i = 0; i < count; ++i) valid += targets[first + i] >= 0;
+      sums[q] = double(valid);
+    }
+  });
+  double total = 0;
+  for (std::int64_t q = 0; q < chunks; ++q) total += sums[q];
+  const T scale = total > 0 ? T(1 / total) : T(0);
+  for_each(dims.pixels, [=](std::int64_t p) { scales[p] = targets[p] < 0 ? T(0) : scale; });
+}
 
 // Sets the scales of all but the hardest pixels to 0.
 template <class T>
@@ -116,6 +137,7 @@ void cross_entropy_scales(Stream, const SoftmaxDims& dims, Span<const std::int32
                           Span<const Accumulator<T>> losses, Span<Accumulator<T>> workspace,
                           Span<double> sums, Span<Accumulator<T>> scales) {
   using A = Accumulator<T>;
+  if (class_weights.empty() && hard_fraction >= 1) return equal_scales<A>(dims, targets, sums, scales);
   for_each(dims.pixels, [=](std::int64_t p) {
     const std::int32_t target = targets[p];
     scales[p] = target < 0 ? A(0) : class_weights.empty() ? A(1) : class_weights[target];
@@ -144,10 +166,11 @@ namespace {
 // The loss of some pixels, weighted and summed, and their gradient unless dlogits is null.
 template <class T>
 double chunk_cross_entropy(std::int64_t pixels, std::int64_t classes, const T* logits,
-                           const std::int32_t* targets, const Accumulator<T>* scales, T* dlogits) {
+                           const std::int32_t* targets, const Accumulator<T>* scales, bool stream,
+                           T* dlogits) {
   if constexpr (std::is_same_v<T, float>)
     if (classes <= simd::kMostClasses)
-      return simd::cross_entropy(pixels, classes, logits, targets, scales, nullptr, dlogits);
+      return simd::cross_entropy(pixels, classes, logits, targets, scales, nullptr, stream, dlogits);
   double loss = 0;
   for (std::int64_t p = 0; p < pixels; ++p) {
     const T* x = logits + p * classes;
@@ -164,13 +187,16 @@ template <class T>
 void cross_entropy(Stream, const SoftmaxDims& dims, Span<const T> logits, Span<const std::int32_t> targets,
                    Span<const Accumulator<T>> scales, Span<double> sums, Span<T> loss, Span<T> dlogits) {
   const std::int64_t chunks = chunks_of(dims);
+  const bool stream = dlogits.size() * std::int64_t(sizeof(T)) > kStreamBytes &&
+                      reinterpret_cast<std::uintptr_t>(dlogits.data()) % 64 == 0;
   parallel_for(chunks, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
       const std::int64_t first = q * kChunk, count = std::min(kChunk, dims.pixels - first);
       sums[q] = chunk_cross_entropy(count, dims.classes, logits.data() + first * dims.classes,
-                                    targets.data() + first, scales.data() + first,
+                                    targets.data() + first, scales.data() + first, stream,
                                     dlogits.empty() ? nullptr : dlogits.data() + first * dims.classes);
     }
+    if (stream) streaming_fence();
   });
   double sum = 0;
   for (std::int64_t q = 0; q < chunks; ++q) sum += sums[q];

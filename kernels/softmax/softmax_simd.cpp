@@ -5,20 +5,21 @@
 namespace atrous::kernels::simd::ATROUS_ISA {
 namespace {
 
-// Replaces the planes by exp(x - largest); the largest and the sum of a lane.
-struct Exponentials {
-  Vec largest, sum;
-};
-ATROUS_INLINE Exponentials exponentiate(float* planes, long classes) {
+ATROUS_INLINE Vec largest_of(const float* planes, long classes) {
   Vec largest = load(planes);
   for (long c = 1; c < classes; ++c) largest = max(largest, load(planes + c * kLanes));
+  return largest;
+}
+
+// Replaces the planes by exp(x - largest); their sum.
+ATROUS_INLINE Vec exponentiate(float* planes, long classes, Vec largest) {
   Vec sum{};
   for (long c = 0; c < classes; ++c) {
     const Vec e = exp_nonpositive(load(planes + c * kLanes) - largest);
     store(planes + c * kLanes, e);
     sum += e;
   }
-  return {largest, sum};
+  return sum;
 }
 
 ATROUS_INLINE long lanes_left(long pixels, long p) { return pixels - p < kLanes ? pixels - p : kLanes; }
@@ -32,13 +33,13 @@ void softmax(long pixels, long classes, bool logarithm, const float* x, float* y
     load_planes(x + p * classes, classes, count, planes);
     if (logarithm) {
       for (long i = 0; i < classes * kLanes; i += kLanes) store(exponentials + i, load(planes + i));
-      const Exponentials e = exponentiate(exponentials, classes);
-      const Vec log_sum = log_positive(e.sum);
+      const Vec largest = largest_of(planes, classes);
+      const Vec log_sum = log_positive(exponentiate(exponentials, classes, largest));
       store_planes([&](long c)
-                       ATROUS_INLINE_LAMBDA { return (load(planes + c * kLanes) - e.largest) - log_sum; },
+                       ATROUS_INLINE_LAMBDA { return (load(planes + c * kLanes) - largest) - log_sum; },
                    classes, count, y + p * classes);
     } else {
-      const Vec factor = 1.0f / exponentiate(planes, classes).sum;
+      const Vec factor = 1.0f / exponentiate(planes, classes, largest_of(planes, classes));
       store_planes([&](long c) ATROUS_INLINE_LAMBDA { return load(planes + c * kLanes) * factor; }, classes,
                    count, y + p * classes);
     }
@@ -71,8 +72,9 @@ void argmax(long pixels, long classes, const float* x, std::uint8_t* labels8, st
 }
 
 double cross_entropy(long pixels, long classes, const float* logits, const std::int32_t* targets,
-                     const float* scales, float* losses, float* dlogits) {
+                     const float* scales, float* losses, bool stream, float* dlogits) {
   float planes[kMostClasses * kLanes];
+  alignas(64) float lines[kMostClasses * kLanes];
   Vec total{};
   for (long p = 0; p < pixels; p += kLanes) {
     const long count = lanes_left(pixels, p);
@@ -88,22 +90,35 @@ double cross_entropy(long pixels, long classes, const float* logits, const std::
         scale[j] = scales ? scales[p + j] : 1.0f;
       }
     }
-    Vec picked{};
-    for (long c = 0; c < classes; ++c)
-      picked = target == std::int32_t(c) ? load(planes + c * kLanes) : picked;
-    const Exponentials e = exponentiate(planes, classes);
     const Vec zero{};
-    const Vec loss = target >= 0 ? log_positive(e.sum) + (e.largest - picked) : zero;
-    total += scale != 0.0f ? loss * scale : zero;
+    // Logits of pixels that do not count need not be finite; 0 times what becomes of 0 is 0.
+    if (const IntVec idle = scale == zero; any(idle))
+      for (long c = 0; c < classes; ++c) store(planes + c * kLanes, idle ? zero : load(planes + c * kLanes));
+    Vec largest = load(planes), picked{};
+    IntVec number{};
+    for (long c = 0; c < classes; ++c, number += 1) {
+      const Vec v = load(planes + c * kLanes);
+      largest = max(largest, v);
+      picked = target == number ? v : picked;
+    }
+    const Vec sum = exponentiate(planes, classes, largest);
+    const Vec loss = target >= 0 ? log_positive(sum) + (largest - picked) : zero;
+    total += loss * scale;
     if (losses) store_part(losses + p, loss, count);
     if (!dlogits) continue;
-    const Vec factor = scale / e.sum;
+    const Vec factor = scale / sum;
+    // kLanes pixels are as many lines as there are classes, where a lane is a sixteenth of a line.
+    const bool past_cache = stream && kLanes == 16 && count == kLanes;
+    float* const to = past_cache ? lines : dlogits + p * classes;
     store_planes(
         [&](long c) ATROUS_INLINE_LAMBDA {
           const Vec g = load(planes + c * kLanes) * factor;
-          return scale != 0.0f ? (target == std::int32_t(c) ? g - scale : g) : zero;
+          return target == std::int32_t(c) ? g - scale : g;
         },
-        classes, count, dlogits + p * classes);
+        classes, count, to);
+    if (past_cache)
+      for (long c = 0; c < classes; ++c)
+        store_past_cache(dlogits + p * classes + c * kLanes, load(lines + c * kLanes));
   }
   double sum = 0;
   for (int j = 0; j < kLanes; ++j) sum += double(total[j]);

@@ -19,8 +19,10 @@ ATROUS_SIMD(argmax, long pixels, long classes, const float* x, std::uint8_t* lab
 
 /// The sum of scales[p] times the loss of pixel p, over pixels of a scale other than 0. Each of `losses` (the
 /// losses without their scales, 0 where targets[p] is -1) and `dlogits` is written unless it is null.
-/// `scales` may be null: all 1.
+/// `scales` may be null: all 1. With `stream` whole lines of dlogits, which is aligned to 64 bytes, may go
+/// past the cache; streaming_fence() afterwards.
 ATROUS_SIMD_RESULT(double, cross_entropy, long pixels, long classes, const float* logits,
-                   const std::int32_t* targets, const float* scales, float* losses, float* dlogits);
+                   const std::int32_t* targets, const float* scales, float* losses, bool stream,
+                   float* dlogits);
 
 }  // namespace atrous::kernels::simd

@@ -2,7 +2,9 @@
 #include <cmath>
 
 #include "atrous/autograd/softmax.h"
+#include "atrous/kernels/softmax/cross_entropy.h"
 #include "tests/support/catch.h"
+#include "tests/support/guarded.h"
 
 namespace atrous::tests {
 namespace {
@@ -130,6 +132,35 @@ TEST_CASE("softmax_cross_entropy: options and shapes are checked", "[autograd][s
   CHECK_THROWS_AS(softmax_cross_entropy(x, Tensor::zeros({1, 2, 2}, Dtype::f32)), DtypeError);
   CHECK_THROWS_AS(softmax_cross_entropy(x, Tensor()), ShapeError);
   CHECK_THROWS_AS(softmax(Variable(Tensor::zeros({2, 0}))), ShapeError);
+}
+
+TEST_CASE("softmax_cross_entropy: gradients larger than the cache are written past it, and right",
+          "[autograd][softmax]") {
+  const kernels::SoftmaxDims d{200003, 21};  // not a whole number of vectors, nor of chunks
+  std::vector<std::int32_t> targets(std::size_t(d.pixels), 0);
+  for (std::int64_t p = 0; p < d.pixels; ++p)
+    targets[std::size_t(p)] = p % 97 == 0 ? -1 : std::int32_t(p % 21);
+  const auto run = [&]<class T>(T) {
+    std::vector<T> logits = random_values<T>(d.pixels * d.classes, 1);
+    for (std::int64_t c = 0; c < d.classes; ++c)
+      logits[std::size_t(97 * d.classes + c)] = T(NAN);  // does not count
+    Guarded<T> scales(d.pixels), dlogits(d.pixels * d.classes), loss(1);
+    std::vector<double> sums(std::size_t(kernels::cross_entropy_sums_size(d)), 0);
+    kernels::cross_entropy_scales<T>({}, d, targets, {}, 1, {}, {}, sums, scales.span());
+    kernels::cross_entropy<T>({}, d, logits, targets, {&scales.span()[0], d.pixels}, sums, loss.span(),
+                              dlogits.span());
+    CHECK((scales.intact() && dlogits.intact() && loss.intact()));
+    return std::pair{double(loss[0]), dlogits.values()};
+  };
+  const auto [loss, gradient] = run(0.0f);
+  const auto [true_loss, truth] = run(0.0);
+  CHECK(loss == Approx(true_loss).epsilon(1e-6));
+  double worst = 0;
+  for (std::size_t i = 0; i < truth.size(); ++i) {
+    const double gap = std::abs(double(gradient[i]) - truth[i]) * double(d.pixels);  // of probabilities
+    worst = gap <= worst ? worst : gap;
+  }
+  CHECK(worst < 2e-6);
 }
 
 TEST_CASE("softmax_cross_entropy: the gradient follows the chain rule, twice if asked",
