@@ -1,33 +1,34 @@
 #include "atrous/kernels/conv2d/weight_gradient.h"
 
 #include <algorithm>
+#include <array>
 #include <vector>
 
 #include "atrous/core/parallel.h"
-#include "atrous/kernels/conv2d/direct.h"
-#include "atrous/kernels/conv2d/window_pack_simd.h"
+#include "atrous/kernels/conv2d/weight_gradient_simd.h"
 
 namespace atrous::kernels {
 namespace {
 
-using simd::kMostTileRows;
-
-constexpr std::int64_t kBlockTiles = 24;     // tiles of X that share a panel of dY
-constexpr std::int64_t kBlockColumns = 512;  // so that their sums stay in the L2 cache
-constexpr std::int64_t kBlockPixels = 128;   // pixels that are packed at once
-constexpr std::int64_t kVisitPixels = 1024;  // pixels after which a thread turns to its next item
-constexpr std::int64_t kItems = 16;          // wanted at least, so that threads find equal shares
-constexpr std::int64_t kChunkPixels = 512;   // a chunk's sum should be much longer than the sum of chunks
+constexpr std::int64_t kBlockTiles = 24;        // tiles of rows of an item, at most: its sums and
+constexpr std::int64_t kBlockColumns = 512;     // a block of pixels stay in the L2 cache
+constexpr std::int64_t kBlockPixels = 128;      // then a panel of 32 columns takes 16 kB
+constexpr std::int64_t kVisitFloats = 1 << 16;  // of both factors, to which all items turn before the next
+constexpr std::int64_t kVisitPixels = 4096;     // pixels of a visit, at most
+constexpr std::int64_t kShares = 32;            // wanted at least, so that threads find equal ones
+constexpr std::int64_t kChunkPixels = 512;      // a chunk's sum should be much longer than the sum of chunks
+constexpr std::int64_t kLongestRow = 512;       // floats of a row of the window that is one tap
 
 std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
-// Output positions whose tap `tap` lies inside of the input.
+// Output positions whose taps, `width` neighbours from `tap` on, lie inside of the input.
 TapRange live_outputs(std::int64_t out, std::int64_t in, std::int64_t tap, std::int64_t before,
-                      std::int64_t rate, std::int64_t stride) {
+                      std::int64_t rate, std::int64_t stride, std::int64_t width = 1) {
   const std::int64_t lead = before - tap * rate;  // the tap of output o reads o * stride - lead
   const std::int64_t first = lead > 0 ? ceil_div(lead, stride) : 0;
-  const std::int64_t end = in - 1 + lead < 0 ? 0 : (in - 1 + lead) / stride + 1;
-  return {first, std::min(out, end)};
+  const std::int64_t last = in - width + lead;
+  return {std::min(out, first),
+          std::clamp<std::int64_t>(last < 0 ? 0 : last / stride + 1, std::min(out, first), out)};
 }
 
 struct Job {
@@ -40,7 +41,8 @@ struct Job {
 struct Item {
   std::int64_t first_pixel, end_pixel;
   std::int64_t tap, row, rows, column, columns;
-  TapRange live_h, live_w;
+  TapRange live_h, live_w;  // outputs that take part
+  TapRange inside_w;        // of these, the ones whose taps lie inside of the row of x
 
   Item(const WeightGradientBlocking& b, const Conv2dDims& d, std::int64_t index) {
     column = index % b.column_blocks * b.block_columns;
@@ -51,10 +53,21 @@ struct Item {
     rows = std::min(b.block_rows, b.rows - row);
     first_pixel = chunk * b.chunk_pixels;
     end_pixel = std::min(d.out_pixels(), first_pixel + b.chunk_pixels);
-    live_h = {0, d.out_h}, live_w = {0, d.out_w};
-    if (b.windows) return;
-    live_h = live_outputs(d.out_h, d.in_h, tap / d.window_w, d.padding.top, d.rate.h, d.stride.h);
-    live_w = live_outputs(d.out_w, d.in_w, tap % d.window_w, d.padding.left, d.rate.w, d.stride.w);
+    const std::int64_t r = b.window_rows ? tap : tap / d.window_w, s = b.window_rows ? 0 : tap % d.window_w;
+    live_h = live_outputs(d.out_h, d.in_h, r, d.padding.top, d.rate.h, d.stride.h);
+    inside_w = live_outputs(d.out_w, d.in_w, s, d.padding.left, d.rate.w, d.stride.w,
+                            b.window_rows ? d.window_w : 1);
+    live_w = b.window_rows ? TapRange{0, d.out_w} : inside_w;
+  }
+
+  std::int64_t tiles(const WeightGradientBlocking& b) const { return ceil_div(rows, b.tile_rows); }
+
+  // Tiles [begin, end) of it alone.
+  Item part(const WeightGradientBlocking& b, std::int64_t begin, std::int64_t end) const {
+    Item some = *this;
+    some.row += begin * b.tile_rows;
+    some.rows = std::min(rows, end * b.tile_rows) - begin * b.tile_rows;
+    return some;
   }
 
   // Nearly proportional to the time it takes.
@@ -69,19 +82,24 @@ struct Item {
 
 class Worker {
  public:
+  // `scratch` takes the rows of windows that reach into the padding.
   Worker(const Job& job, float* scratch)
-      : j_(job),
-        b_(job.blocking),
-        piece_(simd::interleave(b_.tile.rows)),
-        a_(scratch),
-        panels_memory_(a_ + b_.a_size()) {}
+      : j_(job), b_(job.blocking), runs_(std::size_t(b_.block_pixels)), padded_(scratch) {
+    const Conv2dDims& d = j_.dims;
+    const std::int64_t x_step = d.stride.w * d.in_channels, dy_step = d.out_channels;
+    // The next block: roughly so many pixels on. Rows of x between those that are read count too.
+    const std::int64_t x_ahead = b_.block_pixels * d.stride.h * x_step, dy_ahead = b_.block_pixels * dy_step;
+    args_.a_step = b_.turned ? dy_step : x_step;
+    args_.b_step = b_.turned ? x_step : dy_step;
+    a_ahead_ = b_.turned ? dy_ahead : x_ahead;
+    b_ahead_ = b_.turned ? x_ahead : dy_ahead;
+    args_.run = runs_.data();
+  }
 
   // Adds pixels [first, end) of an item to its sums, and writes them to dweight if they are the last.
   void visit(const Item& item, std::int64_t first, std::int64_t pixels_end, float* sums, float* dweight) {
     item_ = &item;
-    panels_ = {b_.tile, item.columns};
-    sums_ = sums;
-    out_ = dweight + (item.tap * b_.rows + item.row) * b_.columns + item.column;
+    sums_ = sums, dweight_ = dweight;
     filled_ = 0, begun_ = first > item.first_pixel;
     const Conv2dDims& d = j_.dims;
     // Runs of neighbouring pixels, each within one row of the output.
@@ -92,9 +110,10 @@ class Worker {
       std::int64_t ow = std::max(item.live_w.first, first - line * d.out_w);
       while (ow < end) {
         if (filled_ == b_.block_pixels) multiply(false);
-        const std::int64_t count = std::min(end - ow, b_.block_pixels - filled_);
-        pack_x(line / d.out_h, oh, ow, count);
-        pack_dy(line * d.out_w + ow, count);
+        const bool inside = ow >= item.inside_w.first && ow < item.inside_w.end;
+        const std::int64_t most = inside ? std::min(end, item.inside_w.end) - ow : 1;
+        const std::int64_t count = std::min(most, b_.block_pixels - filled_);
+        add_run(line, oh, ow, count, inside);
         filled_ += count, ow += count;
       }
     }
@@ -102,130 +121,109 @@ class Worker {
   }
 
  private:
-  std::int64_t tile_stride() const { return b_.tile_stride(); }
-  std::int64_t panel_stride() const { return b_.panel_stride(); }
-
-  void pack_x(std::int64_t n, std::int64_t oh, std::int64_t ow, std::int64_t count) {
+  void add_run(std::int64_t line, std::int64_t oh, std::int64_t ow, std::int64_t count, bool inside) {
     const Conv2dDims& d = j_.dims;
-    float* to = a_ + filled_ * piece_;
-    const std::int64_t h = oh * d.stride.h - d.padding.top, w = ow * d.stride.w - d.padding.left;
-    if (!b_.windows) {
-      const std::int64_t pixel = (n * d.in_h + h + item_->tap / d.window_w * d.rate.h) * d.in_w + w +
-                                 item_->tap % d.window_w * d.rate.w;
-      simd::pack_pieces(j_.x.data() + pixel * d.in_channels + item_->row, j_.x.end(), count,
-                        d.stride.w * d.in_channels, item_->rows, int(b_.tile_rows), piece_, tile_stride(),
-                        to);
-      return;
-    }
-    const simd::WindowArgs args{j_.x.data(), d.in_h,   d.in_w, d.in_channels, d.window_w,
-                                d.rate.h,    d.rate.w, 0,      d.window_h};
-    simd::WindowPlace places[64];
-    for (std::int64_t begin = 0; begin < count; begin += 64) {
-      const std::int64_t some = std::min<std::int64_t>(64, count - begin);
-      for (std::int64_t i = 0; i < some; ++i) {
-        const std::int64_t base_w = w + (begin + i) * d.stride.w;
-        places[i] = {((n * d.in_h + h) * d.in_w + base_w) * d.in_channels, h, base_w};
-      }
-      simd::pack_windows_interleaved(args, places, some, int(b_.tile_rows), piece_, tile_stride(),
-                                     to + begin * piece_);
-    }
+    const std::int64_t tap_h = b_.window_rows ? item_->tap : item_->tap / d.window_w,
+                       tap_w = b_.window_rows ? 0 : item_->tap % d.window_w;
+    const std::int64_t h = oh * d.stride.h - d.padding.top + tap_h * d.rate.h,
+                       w = ow * d.stride.w - d.padding.left + tap_w * d.rate.w;
+    const float* row = j_.x.data() + (line / d.out_h * d.in_h + h) * d.in_w * d.in_channels;
+    const float* x = inside ? row + w * d.in_channels : padded(row, w);
+    const float* dy = j_.dy.data() + (line * d.out_w + ow) * d.out_channels;
+    runs_[std::size_t(args_.runs++)] = {b_.turned ? dy : x, b_.turned ? x : dy, count};
   }
 
-  void pack_dy(std::int64_t pixel, std::int64_t count) {
-    const float* from = j_.dy.data() + pixel * b_.columns + item_->column;
-    const int wide = b_.tile.columns;
-    const std::int64_t whole = item_->columns / wide, rest = item_->columns - whole * wide;
-    if (whole)
-      simd::pack_pieces(from, j_.dy.end(), count, b_.columns, whole * wide, wide, wide, panel_stride(),
-                        panels_memory_ + filled_ * wide);
-    if (rest) {
-      const int width = panels_.width(whole);
-      simd::pack_pieces(from + whole * wide, j_.dy.end(), count, b_.columns, rest, width, width, 0,
-                        panels_memory_ + whole * panel_stride() + filled_ * width);
-    }
+  // A row of the window at column w, zero outside.
+  const float* padded(const float* row, std::int64_t w) {
+    const Conv2dDims& d = j_.dims;
+    float* to = padded_ + args_.runs * b_.x_channels;
+    const std::int64_t first = std::clamp<std::int64_t>(-w, 0, d.window_w),
+                       end = std::clamp<std::int64_t>(d.in_w - w, first, d.window_w);
+    std::fill_n(to, first * d.in_channels, 0.0f);
+    std::copy(row + (w + first) * d.in_channels, row + (w + end) * d.in_channels, to + first * d.in_channels);
+    std::fill(to + end * d.in_channels, to + b_.x_channels, 0.0f);
+    return to;
   }
 
-  // Adds the packed pixels to the sums; writes them if they are the last.
+  // Adds the block of pixels to the sums; writes them if they are the last.
   void multiply(bool last) {
-    const std::int64_t tiles = ceil_div(item_->rows, b_.tile_rows);
-    const std::int64_t chunks = std::max<std::int64_t>(1, filled_ / simd::kChunk);
-    for (std::int64_t p = 0; p < panels_.count(); ++p)
-      for (std::int64_t tile = 0; tile < tiles; ++tile) {
-        simd::TileArgs args;
-        args.layout = simd::TileLayout::interleaved;
-        args.rows = int(std::min(b_.tile_rows, item_->rows - tile * b_.tile_rows));
-        args.columns = panels_.used(p);
-        args.depth = filled_;
-        args.a = a_ + tile * tile_stride();
-        args.b = panels_memory_ + p * panel_stride();
-        args.sums = sums_ + (p * tiles + tile) * b_.tile.rows * b_.tile.columns;
-        args.add = begun_;
-        args.next_lines = (filled_ * panels_.width(p) / 16 + tiles * chunks - 1) / (tiles * chunks);
-        args.next_b = args.b + panel_stride() + tile * args.next_lines * chunks * 16;
-        float* out[kMostTileRows];
-        if (last) {
-          for (int i = 0; i < args.rows; ++i)
-            out[i] = out_ + (tile * b_.tile_rows + i) * b_.columns + p * b_.tile.columns;
-          args.out = out;
-        }
-        simd::gemm_tile(args);
+    const Panels panels{b_.tile, item_->columns};
+    const std::int64_t tiles = ceil_div(item_->rows, b_.tile_rows), filters = j_.dims.out_channels;
+    float* const out = dweight_ + item_->tap * b_.rows * b_.columns;
+    simd::WeightTile& t = args_;
+    t.add = begun_;
+    for (std::int64_t p = 0; p < panels.count(); ++p)
+      for (std::int64_t i = 0; i < tiles; ++i) {
+        const std::int64_t row = item_->row + i * b_.tile_rows, column = item_->column + p * b_.tile.columns;
+        t.rows = int(std::min(b_.tile_rows, item_->rows - i * b_.tile_rows));
+        t.columns = panels.used(p);
+        t.a_offset = row, t.b_offset = column;
+        t.a_ahead = p == 0 ? a_ahead_ : 0;
+        t.b_ahead = i == 0 ? b_ahead_ : 0;
+        t.sums = sums_ + (p * tiles + i) * b_.tile.rows * b_.tile.columns;
+        t.out = last && !b_.turned ? out + row * filters + column : nullptr;
+        t.out_stride = filters;
+        simd::weight_tile(t);
+        if (last && b_.turned)
+          for (int k = 0; k < t.rows; ++k)
+            for (int c = 0; c < t.columns; ++c)
+              out[(column + c) * filters + row + k] = t.sums[k * b_.tile.columns + c];
       }
-    begun_ = true, filled_ = 0;
+    begun_ = true, filled_ = 0, t.runs = 0;
   }
 
   const Job& j_;
   const WeightGradientBlocking& b_;
-  const int piece_;
-  float *a_, *panels_memory_;
-  float* sums_ = nullptr;
+  simd::WeightTile args_;
+  std::int64_t a_ahead_, b_ahead_;
+  std::vector<simd::PixelRun> runs_;
+  float* padded_;
   const Item* item_ = nullptr;
-  Panels panels_{};
-  float* out_ = nullptr;
+  float *sums_ = nullptr, *dweight_ = nullptr;
   std::int64_t filled_ = 0;
   bool begun_ = false;
 };
 
+// Vectors that a step of a product multiplies; a lone row waits for its own sums.
+std::int64_t step_cost(std::int64_t rows, std::int64_t columns, const simd::TileShape& tile) {
+  return std::max<std::int64_t>(rows, 4) * round_up(columns, tile.lanes);
+}
+
 }  // namespace
 
 WeightGradientBlocking::WeightGradientBlocking(const Conv2dDims& d) : tile(simd::tile_shape()) {
-  windows = window_sums(d);
-  taps = windows ? 1 : d.taps();
-  rows = windows ? d.taps() * d.in_channels : d.in_channels;
+  window_rows = d.rate.w == 1 && d.window_w > 1 && d.window_w * d.in_channels <= kLongestRow;
+  taps = window_rows ? d.window_h : d.taps();
+  x_channels = (window_rows ? d.window_w : 1) * d.in_channels;
+  turned = step_cost(d.out_channels, x_channels, tile) < step_cost(x_channels, d.out_channels, tile);
+  rows = turned ? d.out_channels : x_channels;
+  columns = turned ? x_channels : d.out_channels;
   const std::int64_t tiles = ceil_div(rows, tile.rows);
   tile_rows = ceil_div(rows, tiles);
-  row_blocks = windows ? 1 : ceil_div(tiles, kBlockTiles);
-  block_rows = ceil_div(tiles, row_blocks) * tile_rows;
-  columns = d.out_channels;
   column_blocks = ceil_div(columns, kBlockColumns);
   block_columns = round_up(ceil_div(columns, column_blocks), tile.columns);
+  row_blocks = ceil_div(tiles, kBlockTiles);
+  block_rows = ceil_div(tiles, row_blocks) * tile_rows;
+  row_blocks = ceil_div(rows, block_rows);
   block_pixels = kBlockPixels;
+  const std::int64_t visit =
+      kVisitFloats / (d.in_channels * d.stride.h * d.stride.w + d.out_channels) / kBlockPixels * kBlockPixels;
+  visit_pixels = std::clamp(size() > kVisitFloats ? kVisitPixels : visit, kBlockPixels, kVisitPixels);
   const std::int64_t pixels = std::max<std::int64_t>(1, d.out_pixels());
-  const std::int64_t each = taps * row_blocks * column_blocks;
-  chunks = std::clamp<std::int64_t>(ceil_div(kItems, each), 1, ceil_div(pixels, kChunkPixels));
+  chunks = std::clamp<std::int64_t>(ceil_div(kShares, taps * tiles * column_blocks), 1,
+                                    ceil_div(pixels, kChunkPixels));
   chunk_pixels = ceil_div(pixels, chunks);
   chunks = ceil_div(pixels, chunk_pixels);
 }
 
-std::int64_t WeightGradientBlocking::a_size() const {
-  return ceil_div(block_rows, tile_rows) * tile_stride();
+std::int64_t WeightGradientBlocking::scratch_size() const {
+  return window_rows ? round_up(block_pixels * x_channels, simd::kChunk) : simd::kChunk;
 }
-// A few lines more than they need: at a stride of a power of two, the same pixel of all tiles and panels,
-// which is written in one go, would fall into one set of the L1 cache.
-std::int64_t WeightGradientBlocking::tile_stride() const {
-  return simd::interleave(tile.rows) * block_pixels + 3 * simd::kChunk;
-}
-std::int64_t WeightGradientBlocking::panel_stride() const {
-  return tile.columns * block_pixels + 5 * simd::kChunk;
-}
-std::int64_t WeightGradientBlocking::panels_size() const {
-  return block_columns / tile.columns * panel_stride();
-}
-std::int64_t WeightGradientBlocking::scratch_size() const { return a_size() + panels_size(); }
 std::int64_t WeightGradientBlocking::sums_size() const {
-  return ceil_div(block_rows, tile_rows) * tile.rows * block_columns;
+  return ceil_div(block_rows, tile_rows) * row_sums_size();
 }
 std::int64_t WeightGradientBlocking::partial_size() const {
-  return chunks > 1 ? round_up(chunks * taps * rows * columns, simd::kChunk) : 0;
+  return chunks > 1 ? round_up(chunks * size(), simd::kChunk) : 0;
 }
 
 std::int64_t weight_gradient_workspace_size(const WeightGradientBlocking& b) {
@@ -244,32 +242,51 @@ void weight_gradient(const WeightGradientBlocking& b, const Conv2dDims& dims, Sp
   float* const sums = workspace.data() + b.partial_size();
   const Span<float> scratch = workspace.part(b.partial_size() + b.items() * b.sums_size(),
                                              workspace.size() - b.partial_size() - b.items() * b.sums_size());
-  const std::int64_t parts =
-      std::min<std::int64_t>({threads(), scratch.size() / b.scratch_size(), b.items(),
-                              1 + dims.out_pixels() * b.taps * b.rows * b.columns / kPartWork});
-  // The first item of a part when all are shared out in parts of equal cost.
-  const auto part_begin = [&](std::int64_t part) {
-    if (part == parts) return b.items();
-    const double before = cost_before.back() * double(part) / double(parts);
-    return std::int64_t(std::lower_bound(cost_before.begin(), cost_before.end() - 1, before - 1e-9 * before) -
-                        cost_before.begin());
+  const std::int64_t parts = std::min<std::int64_t>(
+      {threads(), scratch.size() / b.scratch_size(), 1 + dims.out_pixels() * b.size() / kPartWork});
+  // Parts of equal cost. They may begin within an item, at a tile: what a tile sums does not depend on that.
+  struct Place {
+    std::int64_t item, tile;
   };
-  const std::int64_t size = b.taps * b.rows * b.columns;
+  const auto part_begin = [&](std::int64_t part) -> Place {
+    if (part == parts) return {b.items(), 0};
+    const double before = cost_before.back() * double(part) / double(parts);
+    const std::int64_t i =
+        std::upper_bound(cost_before.begin(), cost_before.end() - 1, before) - cost_before.begin() - 1;
+    const double share = (before - cost_before[std::size_t(i)]) /
+                         (cost_before[std::size_t(i) + 1] - cost_before[std::size_t(i)]);
+    return {i, std::int64_t(share * double(items[std::size_t(i)].tiles(b)) + 0.5)};
+  };
+  const std::int64_t size = b.size();
   float* const target = b.chunks > 1 ? workspace.data() : dweight.data();
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
+    struct Piece {
+      Item item;
+      float* sums;
+    };
+    std::vector<Piece> pieces;
     for (std::int64_t part = begin; part < end; ++part) {
       Worker worker(job, scratch.data() + part * b.scratch_size());
-      const std::int64_t end_item = part_begin(part + 1), per_chunk = b.items() / b.chunks;
-      for (std::int64_t i = part_begin(part), next; i < end_item; i = next) {
+      const Place from = part_begin(part), until = part_begin(part + 1);
+      const std::int64_t per_chunk = b.items() / b.chunks, end_item = std::min(b.items(), until.item + 1);
+      for (std::int64_t i = from.item; i < end_item;) {
         // All items of a chunk in turns, a few pixels each: these come from the cache but once from memory.
         const std::int64_t chunk = i / per_chunk;
-        next = std::min(end_item, (chunk + 1) * per_chunk);
-        const Item& any = items[std::size_t(i)];
-        for (std::int64_t at = any.first_pixel; at == any.first_pixel || at < any.end_pixel;
-             at += kVisitPixels)
-          for (std::int64_t k = i; k < next; ++k)
-            worker.visit(items[std::size_t(k)], at, std::min(any.end_pixel, at + kVisitPixels),
-                         sums + k * b.sums_size(), target + chunk * size);
+        pieces.clear();
+        for (; i < std::min(end_item, (chunk + 1) * per_chunk); ++i) {
+          const Item& item = items[std::size_t(i)];
+          const std::int64_t first = i == from.item ? from.tile : 0,
+                             last = i == until.item ? until.tile : item.tiles(b);
+          if (first < last)
+            pieces.push_back(
+                {item.part(b, first, last), sums + i * b.sums_size() + first * b.row_sums_size()});
+        }
+        if (pieces.empty()) continue;
+        const std::int64_t first_pixel = pieces[0].item.first_pixel, end_pixel = pieces[0].item.end_pixel;
+        for (std::int64_t at = first_pixel; at == first_pixel || at < end_pixel; at += b.visit_pixels)
+          for (const Piece& piece : pieces)
+            worker.visit(piece.item, at, std::min(end_pixel, at + b.visit_pixels), piece.sums,
+                         target + chunk * size);
       }
     }
   });

@@ -8,12 +8,19 @@
 
 // The gradient by the weight in single precision, for every shape. For each tap it is a matrix product whose
 // sum runs over pixels: dweight[r,s] = X^T * dY, where X holds the input pixels that the tap reads and dY
-// those output pixels whose tap lies inside; pixels in the padding are never visited.
+// those output pixels whose tap lies inside; pixels in the padding are never visited. Where the taps of a row
+// of the window are neighbours (rate 1) and have few channels, they are one tap: together they are
+// contiguous.
 //
-// The work is cut into items: a chunk of output pixels x a tap x a block of input channels x a block of
-// output channels. Threads share items out; what an item sums, and in which order, follows from the sizes
-// alone. Where one chunk is not enough to keep threads busy, each chunk writes a partial gradient of its own,
-// and these are added in their order.
+// Both factors are read where they lie, by weight_gradient_simd.h; nothing is packed but the rows of windows
+// that reach into the padding. The factor whose channels fill whole vectors less well is broadcast, so few
+// output channels (logits, projections) waste no lanes: then the product is dY^T * X, and turned when
+// written.
+//
+// The work is cut into items: a chunk of output pixels x a tap x a block of rows x a block of columns of the
+// product. Threads share items and their tiles out; what a tile sums, and in which order, follows from the
+// sizes alone. Where one chunk is not enough to keep threads busy, each chunk writes a partial gradient of
+// its own, and these are added in their order.
 
 namespace atrous::kernels {
 
@@ -21,22 +28,22 @@ struct WeightGradientBlocking {
   explicit WeightGradientBlocking(const Conv2dDims& dims);
 
   simd::TileShape tile;
-  bool windows;                ///< few channels: whole windows are columns of X (window_pack_simd.h)
-  std::int64_t taps, rows;     ///< products, and rows of each: taps and input channels, or 1 and both
-  std::int64_t tile_rows;      ///< rows of a tile: they are shared out evenly
-  std::int64_t block_rows;     ///< input channels of an item
-  std::int64_t row_blocks;     ///
-  std::int64_t columns;        ///< output channels
-  std::int64_t block_columns;  ///< output channels of an item
-  std::int64_t column_blocks;
-  std::int64_t block_pixels;  ///< pixels that are packed at once: X and dY of a block lie in the L2 cache
+  bool window_rows;               ///< a tap is a row of the window
+  bool turned;                    ///< the product is dY^T * X
+  std::int64_t taps, x_channels;  ///< products, and neighbours in x that take part in each
+  std::int64_t rows, columns;     ///< of each product: of the factor that is broadcast, and of the other
+  std::int64_t tile_rows;         ///< rows of a tile: they are shared out evenly
+  std::int64_t block_rows, row_blocks;
+  std::int64_t block_columns, column_blocks;
+  std::int64_t block_pixels;  ///< pixels that all tiles of an item sum up in turn
+  std::int64_t visit_pixels;  ///< pixels after which a thread turns to its next item
   std::int64_t chunks, chunk_pixels;
 
   std::int64_t items() const { return chunks * taps * row_blocks * column_blocks; }
-  std::int64_t tile_stride() const, panel_stride() const;  ///< floats from tile to tile, panel to panel
-  std::int64_t a_size() const, panels_size() const;
-  std::int64_t sums_size() const;     ///< floats for one item
-  std::int64_t scratch_size() const;  ///< floats for one thread
+  std::int64_t size() const { return taps * rows * columns; }               ///< of the gradient
+  std::int64_t row_sums_size() const { return tile.rows * block_columns; }  ///< floats for a row of tiles
+  std::int64_t sums_size() const;                                           ///< for one item
+  std::int64_t scratch_size() const;                                        ///< floats for one thread
   std::int64_t partial_size() const;  ///< floats of all partial gradients
 };
 

@@ -68,15 +68,4 @@ void pack_windows_chunked(const WindowArgs& t, const WindowPlace* places, int co
   }
 }
 
-void pack_windows_interleaved(const WindowArgs& t, const WindowPlace* places, std::int64_t count, int cut,
-                              int piece, std::int64_t piece_stride, float* a) {
-  alignas(64) float row[kLongestWindow + kChunk] = {};
-  for (std::int64_t i = 0; i < count; ++i, a += piece) {
-    const long depth = copy_window(t, places[i], row);
-    float* to = a;
-    for (long at = 0; at < depth; at += cut, to += piece_stride)
-      for (int v = 0; v < piece; v += 8) __builtin_memcpy(to + v, row + at + v, 32);
-  }
-}
-
 }  // namespace atrous::kernels::simd::ATROUS_ISA

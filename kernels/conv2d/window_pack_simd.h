@@ -27,9 +27,5 @@ struct WindowPlace {
 
 /// Rows of (end_row - first_row) * window_w * channels floats, zeros for taps outside, into a chunked A.
 ATROUS_SIMD(pack_windows_chunked, const WindowArgs& args, const WindowPlace* places, int count, float* a);
-/// The same windows as columns: one step of an interleaved A each, in pieces of `cut` floats, pieces
-/// `piece_stride` apart, steps `piece` apart.
-ATROUS_SIMD(pack_windows_interleaved, const WindowArgs& args, const WindowPlace* places, std::int64_t count,
-            int cut, int piece, std::int64_t piece_stride, float* a);
 
 }  // namespace atrous::kernels::simd

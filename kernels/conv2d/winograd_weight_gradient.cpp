@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "atrous/core/parallel.h"
+#include "atrous/kernels/conv2d/weight_gradient_simd.h"
 #include "atrous/kernels/conv2d/winograd_schemes.h"
 #include "atrous/kernels/conv2d/winograd_simd.h"
 
@@ -90,8 +91,8 @@ class Pass {
   std::int64_t items() const { return std::int64_t(slots_.size()) * item_groups(); }
   double cost(std::int64_t item) const { return double(slots_[std::size_t(item / item_groups())].rows); }
 
-  // Adds the products of one pair of points, for some tiles of rows. `scratch` takes the packed factors.
-  void multiply(std::int64_t item, bool add, float* scratch) const {
+  // Adds the products of one pair of points, for some tiles of rows.
+  void multiply(std::int64_t item, bool add) const {
     const std::int64_t slot = item / item_groups(), first = item % item_groups() * b_.block_tiles;
     const std::int64_t tiles = std::min(b_.block_tiles, b_.tiles - first);
     const Slot& s = slots_[std::size_t(slot)];
@@ -101,32 +102,23 @@ class Pass {
         std::fill_n(sums + first * b_.panels * b_.tile_floats(), tiles * b_.panels * b_.tile_floats(), 0.0f);
       return;
     }
-    const int piece = simd::interleave(b_.tile.rows), wide = b_.tile.columns;
-    const std::int64_t row = first * b_.tile_rows, rows = std::min(tiles * b_.tile_rows, b_.rows - row);
-    // A few lines between pieces: at a stride of a power of two they would share a set of the cache.
-    const std::int64_t a_stride = s.rows * piece + 3 * simd::kChunk,
-                       b_stride = s.rows * wide + 5 * simd::kChunk;
-    float *a = scratch, *panels = scratch + tiles * a_stride;
-    simd::pack_pieces(s.x + row, s.x + s.rows * b_.row_floats(), s.rows, b_.row_floats(), rows,
-                      int(b_.tile_rows), piece, a_stride, a);
-    // Whole panels, however few columns the last one needs: sums of the others are never read.
-    simd::pack_pieces(s.dy, s.dy + s.rows * b_.column_floats(), s.rows, b_.column_floats(), b_.columns, wide,
-                      wide, b_stride, panels);
-    const std::int64_t chunks = std::max<std::int64_t>(1, s.rows / simd::kChunk);
+    // Meanwhile the next pair's points are fetched.
+    const Slot& next = slots_[std::size_t(std::min(slot + 1, std::int64_t(slots_.size()) - 1))];
+    const simd::PixelRun run{s.x, s.dy, s.rows};
+    simd::WeightTile t;
+    t.runs = 1, t.run = &run;
+    t.a_step = b_.row_floats(), t.b_step = b_.column_floats();
+    t.add = add;
     for (std::int64_t p = 0; p < b_.panels; ++p)
-      for (std::int64_t i = 0; i < tiles; ++i) {
-        simd::TileArgs args;
-        args.layout = simd::TileLayout::interleaved;
-        args.rows = int(std::min(b_.tile_rows, rows - i * b_.tile_rows));
-        args.columns = wide;
-        args.depth = s.rows;
-        args.a = a + i * a_stride;
-        args.b = panels + p * b_stride;
-        args.sums = sums + ((first + i) * b_.panels + p) * b_.tile_floats();
-        args.add = add;
-        args.next_lines = (s.rows * wide / 16 + tiles * chunks - 1) / (tiles * chunks);
-        args.next_b = panels + (p + 1) * b_stride + i * args.next_lines * chunks * 16;
-        simd::gemm_tile(args);
+      for (std::int64_t i = first; i < first + tiles; ++i) {
+        t.a_offset = i * b_.tile_rows, t.b_offset = p * b_.tile.columns;
+        t.rows = int(std::min(b_.tile_rows, b_.rows - t.a_offset));
+        // Whole vectors: sums of the columns that there are not are never read.
+        t.columns = int(std::min<std::int64_t>(b_.tile.columns, b_.column_floats() - t.b_offset));
+        t.a_ahead = p == 0 ? next.x - s.x : 0;
+        t.b_ahead = i == first ? next.dy - s.dy : 0;
+        t.sums = sums + (i * b_.panels + p) * b_.tile_floats();
+        simd::weight_tile(t);
       }
   }
 
@@ -193,33 +185,16 @@ WinogradWeightGradientBlocking::WinogradWeightGradientBlocking(const Conv2dDims&
 std::int64_t WinogradWeightGradientBlocking::points_size() const {
   return (block_points + kMostPairs) * (row_floats() + column_floats());
 }
-// A patch uses a pair of points at most once.
-std::int64_t WinogradWeightGradientBlocking::most_rows() const {
-  const auto least = [](const std::vector<WinogradBlocking::Segment>& axis) {
-    int points = wino::kMostIns;
-    for (const auto& s : axis) points = std::min(points, wino::points(s.scheme));
-    return points;
-  };
-  return (block_points + kMostPairs) / (least(patches.rows_of_map) * least(patches.columns_of_map));
-}
-std::int64_t WinogradWeightGradientBlocking::scratch_size() const {
-  const std::int64_t gradient = 9 * tile_floats();
-  const std::int64_t factors = block_tiles * (most_rows() * simd::interleave(tile.rows) + 3 * simd::kChunk) +
-                               panels * (most_rows() * tile.columns + 5 * simd::kChunk);
-  return std::max(gradient, factors);
-}
 
 std::int64_t winograd_weight_gradient_workspace_size(const WinogradWeightGradientBlocking& b) {
-  return b.points_size() + b.patches.slot_count * b.sums_size() + threads() * b.scratch_size();
+  return b.points_size() + b.patches.slot_count * b.sums_size();
 }
 
 void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Conv2dDims& dims,
                               Span<const float> x, Span<const float> dy, Span<float> workspace,
                               Span<float> dweight) {
   float* const sums = workspace.data() + b.points_size();
-  float* const scratch = sums + b.patches.slot_count * b.sums_size();
-  const std::int64_t parts =
-      std::min<std::int64_t>(threads(), (workspace.end() - scratch) / b.scratch_size());
+  const std::int64_t parts = threads();
   Pass pass(b, dims, x.data(), dy.data(), workspace.data(), sums);
   const auto& patches = pass.patches();
   bool add = false;
@@ -234,7 +209,7 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
       for (std::int64_t part = first; part < last; ++part)
         for_part(
             pass.items(), part, parts, [&](std::int64_t i) { return pass.cost(i); },
-            [&](std::int64_t i) { pass.multiply(i, add, scratch + part * b.scratch_size()); });
+            [&](std::int64_t i) { pass.multiply(i, add); });
     });
   }
   const std::vector<float> factors = winograd_factors(b.patches);

@@ -22,7 +22,7 @@ struct WinogradWeightGradientBlocking {
   simd::TileShape tile;
   std::int64_t rows, columns;  ///< input channels and output channels
   std::int64_t tile_rows, tiles, panels;
-  std::int64_t block_tiles;   ///< tiles of rows of one item: its A lies in the L2 cache
+  std::int64_t block_tiles;   ///< tiles of rows of one item
   std::int64_t block_points;  ///< pairs of points of a block of patches, transformed at once
   std::int64_t blocks;
 
@@ -30,9 +30,7 @@ struct WinogradWeightGradientBlocking {
   std::int64_t column_floats() const { return round_up(columns, simd::kChunk); }
   std::int64_t tile_floats() const { return tile.rows * tile.columns; }
   std::int64_t sums_size() const { return tiles * panels * tile_floats(); }  ///< of one pair of points
-  std::int64_t points_size() const;   ///< transformed x and dy of one block
-  std::int64_t most_rows() const;     ///< patches of a block
-  std::int64_t scratch_size() const;  ///< floats for one thread
+  std::int64_t points_size() const;  ///< transformed x and dy of one block
 };
 
 std::int64_t winograd_weight_gradient_workspace_size(const WinogradWeightGradientBlocking& blocking);

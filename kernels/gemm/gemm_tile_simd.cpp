@@ -14,10 +14,8 @@ ATROUS_INLINE void copy(float* to, const float* from, long n) {
 
 // The sums rest in registers; the loop reads `Vectors` vectors of B and broadcasts a number of A for each
 // row.
-template <int Rows, int Vectors, TileLayout kLayout>
+template <int Rows, int Vectors>
 void tile(const TileArgs& t) {
-  constexpr int kStep = kLayout == TileLayout::chunked ? 1 : interleave(kRows);  // floats of A by step
-  constexpr int kRow = kLayout == TileLayout::chunked ? kChunk : 1;              // floats of A by row
   Vec sum[Rows][Vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
@@ -32,10 +30,9 @@ void tile(const TileArgs& t) {
       right[v] = load(b + (at * Vectors + v) * kLanes);
       __builtin_prefetch(b + (at * Vectors + v + 8 * Vectors) * kLanes, 0, 3);
     }
-    if constexpr (kLayout == TileLayout::interleaved) __builtin_prefetch(a + (at + 8) * kStep, 0, 3);
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i) {
-      const Vec left = broadcast(a[at * kStep + i * kRow]);
+      const Vec left = broadcast(a[at + i * kChunk]);
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
     }
@@ -50,11 +47,11 @@ void tile(const TileArgs& t) {
     for (long line = 0; line < t.next_lines; ++line, next += 16) __builtin_prefetch(next, 0, 2);
     for (int quarter = 0; quarter < kChunk / 4; ++quarter) {
       step(0), step(1), step(2), step(3);
-      a += 4 * kStep, b += 4 * Vectors * kLanes;
+      a += 4, b += 4 * Vectors * kLanes;
     }
-    if constexpr (kLayout == TileLayout::chunked) a += (kRows - 1) * kChunk;
+    a += (kRows - 1) * kChunk;
   }
-  for (long rest = t.depth % kChunk; rest > 0; --rest) step(0), a += kStep, b += Vectors * kLanes;
+  for (long rest = t.depth % kChunk; rest > 0; --rest) step(0), ++a, b += Vectors * kLanes;
 
   if (t.add)
 #pragma GCC unroll 16
@@ -127,24 +124,24 @@ void tile(const TileArgs& t) {
 using Tile = void (*)(const TileArgs&);
 
 // Heights are even: an odd tile computes a row that nobody stores.
-template <TileLayout kLayout, int Vectors>
+template <int Vectors>
 Tile tile_of_height(int rows) {
   switch ((rows + 1) / 2) {
     case 1:
-      return tile<2, Vectors, kLayout>;
+      return tile<2, Vectors>;
     case 2:
-      return tile<4, Vectors, kLayout>;
+      return tile<4, Vectors>;
     case 3:
-      return tile<6, Vectors, kLayout>;
+      return tile<6, Vectors>;
 #if ATROUS_VECTOR_BYTES == 64
     case 4:
-      return tile<8, Vectors, kLayout>;
+      return tile<8, Vectors>;
     case 5:
-      return tile<10, Vectors, kLayout>;
+      return tile<10, Vectors>;
     case 6:
-      return tile<12, Vectors, kLayout>;
+      return tile<12, Vectors>;
     case 7:
-      return tile<14, Vectors, kLayout>;
+      return tile<14, Vectors>;
 #endif
     default:
       return nullptr;
@@ -156,12 +153,7 @@ Tile tile_of_height(int rows) {
 TileShape tile_shape() { return {kRows, kColumns, kLanes}; }
 
 void gemm_tile(const TileArgs& t) {
-  if (t.layout == TileLayout::chunked)
-    (t.columns > kLanes ? tile_of_height<TileLayout::chunked, 2>(t.rows)
-                        : tile_of_height<TileLayout::chunked, 1>(t.rows))(t);
-  else
-    (t.columns > kLanes ? tile_of_height<TileLayout::interleaved, 2>(t.rows)
-                        : tile_of_height<TileLayout::interleaved, 1>(t.rows))(t);
+  (t.columns > kLanes ? tile_of_height<2>(t.rows) : tile_of_height<1>(t.rows))(t);
 }
 
 void pack_chunked(const float* const* rows, int count, std::int64_t depth, float* a) {
@@ -172,22 +164,6 @@ void pack_chunked(const float* const* rows, int count, std::int64_t depth, float
     for (; at + kChunk <= depth; at += kChunk, to += kRows * kChunk)
       for (int v = 0; v < kChunk; v += kLanes) store(to + v, load(from + at + v));
     copy(to, from + at, depth - at);
-  }
-}
-
-void pack_pieces(const float* from, const float* end, std::int64_t steps, std::int64_t stride,
-                 std::int64_t width, int cut, int piece, std::int64_t piece_stride, float* to) {
-  for (std::int64_t i = 0; i < steps; ++i, from += stride, to += piece) {
-    const float* source = from;
-    float* place = to;
-    for (std::int64_t at = 0; at < width; at += cut, source += cut, place += piece_stride)
-      for (int v = 0; v < piece; v += kLanes) {
-        if (end - source >= v + kLanes)
-          store(place + v, load(source + v));
-        else
-          for (int lane = v; lane < v + kLanes; ++lane)
-            place[lane] = lane < end - source ? source[lane] : 0.0f;
-      }
   }
 }
 

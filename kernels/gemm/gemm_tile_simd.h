@@ -22,22 +22,13 @@ struct TileShape {
   int rows, columns, lanes;
 };
 
-/// How the left factor of a tile, rows x depth, lies in memory.
-enum class TileLayout {
-  chunked,     ///< [depth / kChunk][TileShape::rows][kChunk]: cut from rows that are contiguous in depth
-  interleaved  ///< [depth][interleave of the tile]: cut from columns, a step of the sum is one piece
-};
-
-/// Rows that a step of an interleaved A takes, at least TileShape::rows: whole vectors of AVX2.
-constexpr int interleave(int tile_rows) { return (tile_rows + 7) / 8 * 8; }
-
 /// One tile: sums[rows, columns] (+)= A[rows, depth] * B[depth, columns].
 struct TileArgs {
-  TileLayout layout = TileLayout::chunked;
-  int rows = 0;              ///< 1..TileShape::rows
-  int columns = 0;           ///< 1..TileShape::columns
-  std::int64_t depth = 0;    ///< may be 0
-  const float* a = nullptr;  ///< as `layout` says; readable for two rows more than `rows`
+  int rows = 0;            ///< 1..TileShape::rows
+  int columns = 0;         ///< 1..TileShape::columns
+  std::int64_t depth = 0;  ///< may be 0
+  /// [depth / kChunk][TileShape::rows][kChunk]; readable for two rows more than `rows`.
+  const float* a = nullptr;
   const float* b = nullptr;  ///< [depth][columns rounded up to lanes]
   float* sums = nullptr;     ///< [rows][TileShape::columns], partial sums between calls
   bool add = false;          ///< start from `sums` instead of from zero
@@ -55,13 +46,6 @@ ATROUS_SIMD(gemm_tile, const TileArgs& args);
 
 /// Copies `depth` floats from each of `rows` pointers into a chunked A.
 ATROUS_SIMD(pack_chunked, const float* const* rows, int count, std::int64_t depth, float* a);
-
-/// Cuts `steps` rows of `width` floats, `stride` apart, into pieces: floats [j*cut, j*cut + piece) of row i
-/// go to to + j*piece_stride + i*piece, for every j with j*cut < width. Packs an interleaved A (cut: rows of
-/// a tile) and panels of B (cut = piece: columns of a tile). Whole vectors are copied: what lies in a piece
-/// past its cut, or past the width, is of no meaning. Nothing is read from `end` on.
-ATROUS_SIMD(pack_pieces, const float* from, const float* end, std::int64_t steps, std::int64_t stride,
-            std::int64_t width, int cut, int piece, std::int64_t piece_stride, float* to);
 
 #ifdef ATROUS_ISA
 namespace ATROUS_ISA {

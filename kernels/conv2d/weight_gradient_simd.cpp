@@ -1,0 +1,113 @@
+#include "atrous/kernels/conv2d/weight_gradient_simd.h"
+
+#include "atrous/kernels/gemm/gemm_tile_simd.h"
+#include "atrous/kernels/simd_vector.h"
+
+namespace atrous::kernels::simd::ATROUS_ISA {
+namespace {
+
+// Sums rest in registers from the first run to the last. Columns that are no whole vectors (kPart) are loaded
+// under a mask: behind the last pixel there may be nothing.
+template <int Rows, int Vectors, bool kPart>
+void tile(const WeightTile& t) {
+  const long last = t.columns - (Vectors - 1) * kLanes;  // of the last vector
+  Vec sum[Rows][Vectors];
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 2
+    for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec{};
+  constexpr int kColumns = kTileVectors * kLanes;
+  float* to = t.out ? t.out : t.sums;
+  const long stride = t.out ? t.out_stride : kColumns;
+  for (int i = 0; i < Rows; ++i)  // owned by the time they are written
+    for (int line = 0; line < Vectors * kLanes; line += 16) {
+      __builtin_prefetch(to + i * stride + line, 1, 3);
+      if (t.out) __builtin_prefetch(t.sums + i * kColumns + line, 0, 3);
+    }
+  const long a_step = t.a_step, b_step = t.b_step, a_ahead = t.a_ahead, b_ahead = t.b_ahead;
+  for (int run = 0; run < t.runs; ++run) {
+    const float* a = t.run[run].a + t.a_offset;
+    const float* b = t.run[run].b + t.b_offset;
+    const auto step = [&]() ATROUS_INLINE_LAMBDA {
+      Vec right[Vectors];
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v)
+        right[v] = kPart && v + 1 == Vectors ? load_part(b + v * kLanes, last) : load(b + v * kLanes);
+      __builtin_prefetch(a + a_ahead, 0, 2);
+#pragma GCC unroll 2
+      for (int line = 0; line < (Vectors * kLanes + 15) / 16; ++line)
+        __builtin_prefetch(b + b_ahead + line * 16, 0, 2);
+#pragma GCC unroll 16
+      for (int i = 0; i < Rows; ++i) {
+        const Vec left = broadcast(a[i]);
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
+      }
+      a += a_step, b += b_step;
+    };
+    for (long pixels = t.run[run].count; pixels > 0; --pixels) step();
+  }
+  if (t.add)
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+#pragma GCC unroll 2
+      for (int v = 0; v < Vectors; ++v) sum[i][v] += load(t.sums + i * kColumns + v * kLanes);
+#pragma GCC unroll 16
+  for (int i = 0; i < Rows; ++i, to += stride) {
+#pragma GCC unroll 2
+    for (int v = 0; v + 1 < Vectors; ++v) store(to + v * kLanes, sum[i][v]);
+    if (kPart && t.out)
+      store_part(to + (Vectors - 1) * kLanes, sum[i][Vectors - 1], last);
+    else
+      store(to + (Vectors - 1) * kLanes, sum[i][Vectors - 1]);
+  }
+}
+
+template <int Vectors, bool kPart>
+void tile_of_height(const WeightTile& t) {
+  switch (t.rows) {
+    case 1:
+      return tile<1, Vectors, kPart>(t);
+    case 2:
+      return tile<2, Vectors, kPart>(t);
+    case 3:
+      return tile<3, Vectors, kPart>(t);
+    case 4:
+      return tile<4, Vectors, kPart>(t);
+    case 5:
+      return tile<5, Vectors, kPart>(t);
+    case 6:
+      return tile<6, Vectors, kPart>(t);
+#if ATROUS_VECTOR_BYTES == 64
+    case 7:
+      return tile<7, Vectors, kPart>(t);
+    case 8:
+      return tile<8, Vectors, kPart>(t);
+    case 9:
+      return tile<9, Vectors, kPart>(t);
+    case 10:
+      return tile<10, Vectors, kPart>(t);
+    case 11:
+      return tile<11, Vectors, kPart>(t);
+    case 12:
+      return tile<12, Vectors, kPart>(t);
+    case 13:
+      return tile<13, Vectors, kPart>(t);
+    case 14:
+      return tile<14, Vectors, kPart>(t);
+#endif
+  }
+}
+
+}  // namespace
+
+static_assert(kTileVectors == 2);
+
+void weight_tile(const WeightTile& t) {
+  if (t.columns > kLanes)
+    t.columns == 2 * kLanes ? tile_of_height<2, false>(t) : tile_of_height<2, true>(t);
+  else
+    t.columns == kLanes ? tile_of_height<1, false>(t) : tile_of_height<1, true>(t);
+}
+
+}  // namespace atrous::kernels::simd::ATROUS_ISA
