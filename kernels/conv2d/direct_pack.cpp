@@ -69,8 +69,8 @@ void direct_pack(const DirectBlocking& b, const Conv2dDims& d, Span<const float>
         pack_panel(weight.data() + (tap * b.depth + row) * b.columns + column, b.columns, depth,
                    here.used(local), here.width(local), to);
       else
-        pack_panel_transposed(weight.data() + (tap * b.columns + column) * b.depth + row, d.out_channels,
-                              depth, here.used(local), here.width(local), to);
+        simd::pack_panel_transposed(weight.data() + (tap * b.columns + column) * b.depth + row,
+                                    d.out_channels, depth, here.used(local), here.width(local), to);
     }
   });
 }

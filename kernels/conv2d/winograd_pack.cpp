@@ -43,8 +43,8 @@ void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<flo
           pack_panel(weight.data() + (t * b.depth + row) * b.columns + column, b.columns, rows,
                      panels.used(panel), width, taps + t * stride);
         else  // the taps of the gradient lie the other way round
-          pack_panel_transposed(weight.data() + ((8 - t) * b.columns + column) * b.depth + row, b.depth, rows,
-                                panels.used(panel), width, taps + t * stride);
+          simd::pack_panel_transposed(weight.data() + ((8 - t) * b.columns + column) * b.depth + row, b.depth,
+                                      rows, panels.used(panel), width, taps + t * stride);
       }
       float* to = packed.data() + block * b.block_depth * b.slot_count * panels.packed_columns() +
                   column * depth + (row - block * b.block_depth) * width;

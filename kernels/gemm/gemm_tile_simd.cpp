@@ -121,6 +121,28 @@ void tile(const TileArgs& t) {
   }
 }
 
+// Interleaves the lower and the upper half of the rows as often as turns all of them into columns.
+ATROUS_INLINE void transpose(Vec (&rows)[kLanes]) {
+  typedef int Index __attribute__((vector_size(ATROUS_VECTOR_BYTES)));
+  Index low, high;
+#pragma GCC unroll 16
+  for (int lane = 0; lane < kLanes; ++lane) {
+    low[lane] = lane / 2 + lane % 2 * kLanes;
+    high[lane] = low[lane] + kLanes / 2;
+  }
+#pragma GCC unroll 4
+  for (int done = 1; done < kLanes; done *= 2) {
+    Vec next[kLanes];
+#pragma GCC unroll 8
+    for (int i = 0; i < kLanes / 2; ++i) {
+      next[2 * i] = __builtin_shuffle(rows[i], rows[i + kLanes / 2], low);
+      next[2 * i + 1] = __builtin_shuffle(rows[i], rows[i + kLanes / 2], high);
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < kLanes; ++i) rows[i] = next[i];
+  }
+}
+
 using Tile = void (*)(const TileArgs&);
 
 // Heights are even: an odd tile computes a row that nobody stores.
@@ -165,6 +187,26 @@ void pack_chunked(const float* const* rows, int count, std::int64_t depth, float
       for (int v = 0; v < kChunk; v += kLanes) store(to + v, load(from + at + v));
     copy(to, from + at, depth - at);
   }
+}
+
+void pack_panel_transposed(const float* from, std::int64_t stride, std::int64_t depth, int used, int width,
+                           float* to) {
+  for (std::int64_t i = 0; i < depth; i += kLanes)
+    for (int j = 0; j < width; j += kLanes) {
+      const long steps = depth - i < kLanes ? depth - i : kLanes;
+      const float* corner = from + j * stride + i;
+      Vec rows[kLanes];
+#pragma GCC unroll 16
+      for (int k = 0; k < kLanes; ++k)
+        if (j + k >= used)
+          rows[k] = Vec{};
+        else
+          rows[k] = steps == kLanes ? load(corner + k * stride) : load_part(corner + k * stride, steps);
+      transpose(rows);
+#pragma GCC unroll 16
+      for (int k = 0; k < kLanes; ++k)
+        if (k < steps) store(to + (i + k) * width + j, rows[k]);
+    }
 }
 
 }  // namespace atrous::kernels::simd::ATROUS_ISA

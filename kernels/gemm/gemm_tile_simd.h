@@ -47,6 +47,11 @@ ATROUS_SIMD(gemm_tile, const TileArgs& args);
 /// Copies `depth` floats from each of `rows` pointers into a chunked A.
 ATROUS_SIMD(pack_chunked, const float* const* rows, int count, std::int64_t depth, float* a);
 
+/// A panel of B from a matrix that lies the other way round: to[i][j] = from[j*stride + i] for i < depth and
+/// j < used, 0 for j up to `width`, which is whole vectors.
+ATROUS_SIMD(pack_panel_transposed, const float* from, std::int64_t stride, std::int64_t depth, int used,
+            int width, float* to);
+
 #ifdef ATROUS_ISA
 namespace ATROUS_ISA {
 #if ATROUS_VECTOR_BYTES == 64

@@ -29,8 +29,5 @@ struct Panels {
 
 /// One panel: to[i][j] = from[i*stride + j] for j < used, 0 up to width.
 void pack_panel(const float* from, std::int64_t stride, std::int64_t depth, int used, int width, float* to);
-/// The same of a transposed matrix: to[i][j] = from[j*stride + i].
-void pack_panel_transposed(const float* from, std::int64_t stride, std::int64_t depth, int used, int width,
-                           float* to);
 
 }  // namespace atrous::kernels
