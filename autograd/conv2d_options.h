@@ -3,7 +3,7 @@
 #include "atrous/autograd/op.h"
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
-#include "atrous/core/tf32.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/kernels/window.h"
 
 // How a convolution slides over its image: shared by conv2d, depthwise_conv2d and separable_conv2d.

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "atrous/autograd/variable.h"
-#include "atrous/core/tf32.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/kernels/window.h"
 
 // The transposed convolution: upsampling with learned weights. Other places call it deconvolution.

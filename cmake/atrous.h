@@ -21,7 +21,7 @@
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
 #include "atrous/core/tensor.h"
-#include "atrous/core/tf32.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/io/checkpoint.h"
 #include "atrous/io/colormap.h"
 #include "atrous/io/dataset.h"

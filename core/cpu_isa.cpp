@@ -40,6 +40,15 @@ CpuIsa cpu_isa() {
   return isa;
 }
 
+bool cpu_multiplies_bf16() {
+#if defined(__x86_64__)
+  static const bool does = cpu_isa() == CpuIsa::avx512 && __builtin_cpu_supports("avx512bf16");
+  return does;
+#else
+  return false;
+#endif
+}
+
 const char* cpu_isa_name(CpuIsa isa) {
   switch (isa) {
     case CpuIsa::baseline:

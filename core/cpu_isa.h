@@ -10,4 +10,8 @@ enum class CpuIsa { baseline, avx2, avx512 };
 CpuIsa cpu_isa();
 const char* cpu_isa_name(CpuIsa isa);
 
+/// Whether cpu_isa() is avx512 and this processor adds up products of pairs of bf16 in f32 (AVX512_BF16,
+/// vdpbf16ps), two multiplications where f32 has one.
+bool cpu_multiplies_bf16();
+
 }  // namespace atrous

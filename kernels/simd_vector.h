@@ -36,6 +36,27 @@ ATROUS_INLINE Vec hard_swish(Vec x) {
   return x <= broadcast(-3.0f) ? Vec{} : positive;
 }
 
+#if defined(__AVX512F__)
+/// sum + the products of the bf16 pairs that the words of a and b are, each pair's two. Written in assembly
+/// because files of this instruction set are compiled for processors without it, too: only where
+/// cpu_multiplies_bf16() is true may it be reached.
+ATROUS_INLINE Vec add_pair_products(Vec sum, Vec a, Vec b) {
+  asm("vdpbf16ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+  return sum;
+}
+/// Words of pairs of bf16, rounded to nearest: of low's 16 floats, then of high's.
+ATROUS_INLINE Vec to_pairs(Vec low, Vec high) {
+  Vec words;
+  asm("vcvtne2ps2bf16 %2, %1, %0" : "=v"(words) : "v"(high), "v"(low));
+  return words;
+}
+#else
+ATROUS_INLINE Vec add_pair_products(Vec sum, Vec, Vec) {
+  __builtin_trap();
+  return sum;
+}
+#endif
+
 /// Leaves the cache alone, so that the line is not read first: for results that are larger than the cache.
 /// `p` is aligned to the vector, and whole lines of 64 bytes are written one behind the other (halves of
 /// lines take 2.6 times as long as plain stores). streaming_fence.h afterwards.

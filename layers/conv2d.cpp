@@ -7,7 +7,7 @@
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
-#include "atrous/core/tf32.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/layers/observer.h"
 
 namespace atrous::layers {
@@ -54,7 +54,8 @@ kernels::Conv2dDims Conv2dSettings::dims(const Shape& x, const Shape& output) co
           .padding = resolved_padding(x),
           .rate = rate,
           .exact = exact_mode(),
-          .allow_tf32 = tf32_allowed() && !exact_mode()};
+          .allow_tf32 = tf32_allowed() && !exact_mode(),
+          .allow_bf16 = bf16_factors_allowed() && !exact_mode()};
 }
 
 std::int64_t Conv2dSettings::macs(const Shape& output) const {

@@ -11,7 +11,7 @@
 #include "atrous/core/device.h"
 #include "atrous/core/error.h"
 #include "atrous/core/parallel.h"
-#include "atrous/core/tf32.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/io/dataset.h"
 #include "atrous/models/registry.h"
 

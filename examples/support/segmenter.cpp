@@ -2,12 +2,17 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <iostream>
+#include <numeric>
+#include <utility>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/softmax.h"
+#include "atrous/core/cpu_isa.h"
 #include "atrous/core/error.h"
 #include "atrous/core/exact.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/kernels/resize/resize.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/weights.h"
@@ -67,6 +72,9 @@ void SegmentFlags::add_network_to(CLI::App& app) {
                  "Show the network windows of this many pixels a side that overlap by a third, and average")
       ->check(CLI::Range(1, 65535));
   app.add_flag("--exact", exact, "No kernel whose rounding changes with position or size");
+  app.add_flag("--bf16", bf16,
+               "Faster on CPUs with AVX512_BF16: convolutions may round their factors to bf16 (7 bits of "
+               "mantissa). What that changes in the first image is printed");
 }
 
 Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
@@ -76,6 +84,11 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   options_.window = flags.window;
   if (flags.tile && flags.window) throw UsageError("--tile and --window: give one or the other");
   set_exact_mode(flags.exact || flags.tile > 0);
+  if (flags.bf16 && exact_mode()) throw UsageError("--bf16 rounds, which --exact and --tile rule out");
+  cost_of_bf16_unsaid_ = flags.bf16 && device.is_cpu() && cpu_multiplies_bf16();
+  if (flags.bf16 && !cost_of_bf16_unsaid_)
+    std::cout << "--bf16: nothing is rounded, for want of a CPU with AVX512_BF16\n";
+  set_bf16_factors_allowed(flags.bf16);
   if (!flags.resize.empty()) size_ = parse_size("--resize", flags.resize);
   crf_ = flags.crf.wanted();
   models::LoadedModel loaded = models::load_model(flags.weights, flags.output_stride);
@@ -111,8 +124,31 @@ Tensor Segmenter::unary(const Tensor& seen) {
   return models::unary_from_probabilities(models::segment_probabilities(*model_, seen, options_));
 }
 
+void Segmenter::say_cost_of_bf16(const Tensor& seen) {
+  if (!std::exchange(cost_of_bf16_unsaid_, false)) return;
+  const auto probabilities = [&](bool rounded) {
+    const Bf16FactorsScope scope(rounded);
+    return models::segment_probabilities(*model_, seen, options_).to(kCpu);
+  };
+  const Tensor plain = probabilities(false), rounded = probabilities(true);
+  const Span<const float> p = plain.span<float>(), q = rounded.span<float>();
+  double most = 0, sum = 0;
+  for (std::int64_t i = 0; i < p.size(); ++i) {
+    const double difference = std::abs(double(p[i]) - double(q[i]));
+    most = std::max(most, difference), sum += difference;
+  }
+  const Tensor ours = argmax_channels(plain).to(Dtype::i32), theirs = argmax_channels(rounded).to(Dtype::i32);
+  const Span<const std::int32_t> a = ours.span<std::int32_t>(), b = theirs.span<std::int32_t>();
+  const auto same =
+      std::inner_product(a.begin(), a.end(), b.begin(), std::int64_t(0), std::plus<>(), std::equal_to<>());
+  std::cout << "--bf16: on the first image " << 100 * double(same) / double(a.size())
+            << " % of labels are the same as without it; probabilities differ by " << most << " at most, "
+            << sum / double(p.size()) << " in the mean\n";
+}
+
 Tensor Segmenter::labels(const Tensor& image) {
   const Tensor small = seen(image);
+  say_cost_of_bf16(small);
   if (!crf_) return restored(models::segment(*model_, small, options_), image);
   const Tensor q = models::dense_crf(unary(small).to(model_->device()), small, *crf_);
   return restored(argmax_channels(q).to(kCpu).to(Dtype::u8), image);
@@ -121,6 +157,7 @@ Tensor Segmenter::labels(const Tensor& image) {
 models::ConfusionMatrix Segmenter::confusion(const io::Sample& sample) {
   const bool one_view = options_.scales.size() == 1 && options_.scales[0] == 1 && !options_.flip && !size_ &&
                         !options_.tile && !options_.window && !crf_;
+  if (one_view) say_cost_of_bf16(sample.image);
   if (one_view) return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
   models::ConfusionMatrix confusion(model_->config().classes, io::kIgnore);
   confusion.add(sample.labels, labels(sample.image));

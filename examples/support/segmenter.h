@@ -24,6 +24,7 @@ struct SegmentFlags {
   std::string resize;  // "HxW" or empty
   std::int64_t tile = 0, window = 0;
   bool exact = false;
+  bool bf16 = false;
   CrfFlags crf;
 
   /// Without the flags of the CRF: a program may have its own.
@@ -59,11 +60,15 @@ class Segmenter {
   const io::Colormap& colormap() const { return colormap_; }
 
  private:
+  // With --bf16: prints, once, what rounding does to the probabilities and labels of an image.
+  void say_cost_of_bf16(const Tensor& seen);
+
   std::unique_ptr<models::Model> model_;
   io::Colormap colormap_;
   models::SegmentOptions options_;
   std::optional<std::pair<std::int64_t, std::int64_t>> size_;
   std::optional<models::CrfParameters> crf_;
+  bool cost_of_bf16_unsaid_;
 };
 
 }  // namespace atrous::examples

@@ -31,6 +31,10 @@ struct Conv2dDims {
   /// Lets f32 factors be rounded to TF32 (10 bits of mantissa) where the device multiplies those faster; sums
   /// stay f32. Of no effect on the CPU and for other types.
   bool allow_tf32 = false;
+  /// Lets the forward pass in f32 round its factors to bf16 (7 bits of mantissa) where the CPU multiplies
+  /// those faster; sums stay f32. Of no effect on CUDA, for other types, where Winograd's way needs fewer
+  /// products still, and for sizes that gain nothing (direct.h).
+  bool allow_bf16 = false;
 
   ATROUS_HD constexpr std::int64_t out_pixels() const { return batch * out_h * out_w; }
   ATROUS_HD constexpr std::int64_t in_pixels() const { return batch * in_h * in_w; }

@@ -6,6 +6,7 @@
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/dispatch.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
 #include "atrous/kernels/conv2d/pointwise.h"
 #include "atrous/kernels/conv2d/weight_gemm.h"
@@ -38,8 +39,14 @@ void pack(Gather direction, const Conv2dDims& dims, Span<const float> weight, Sp
   else
     direct_pack(DirectBlocking(direction, dims), dims, weight, packed);
 }
+const char* way_of(Gather direction, const Conv2dDims& dims) {
+  if (takes_winograd(direction, dims)) return "winograd";
+  const DirectBlocking direct(direction, dims);
+  return direct.in_place ? "in place" : direct.windows ? "windows" : direct.pairs ? "direct, bf16" : "direct";
+}
 void run(Gather direction, const Conv2dDims& dims, Span<const float> source, Span<const float> packed,
          const Conv2dEpilogue<float>& epilogue, Span<float> workspace, Span<float> destination) {
+  if (verbose("dispatch")) say_dispatch(name_of(direction), Dtype::f32, dims, way_of(direction, dims));
   if (takes_winograd(direction, dims))
     winograd_run(WinogradBlocking(direction, dims), dims, source, packed, epilogue, workspace, destination);
   else
@@ -73,7 +80,7 @@ bool same_packing(const Conv2dDims& a, const Conv2dDims& b) {
   if (winograd)
     return WinogradBlocking(Gather::forward, a).slots == WinogradBlocking(Gather::forward, b).slots;
   const DirectBlocking ours(Gather::forward, a), theirs(Gather::forward, b);
-  return ours.in_place == theirs.in_place && ours.windows == theirs.windows;
+  return ours.in_place == theirs.in_place && ours.windows == theirs.windows && ours.pairs == theirs.pairs;
 }
 
 BatchNormDims outputs_of(const Conv2dDims& dims) { return {dims.out_pixels(), dims.out_channels}; }
@@ -228,7 +235,10 @@ template <class T>
 void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Span<const T> dy,
                             Span<T> workspace, Span<T> dweight) {
   if constexpr (kTuned<T>) {
-    if (takes_winograd_weight_gradient(dims))
+    const bool winograd = takes_winograd_weight_gradient(dims);
+    if (verbose("dispatch"))
+      say_dispatch("backward_weight", Dtype::f32, dims, winograd ? "winograd" : "direct");
+    if (winograd)
       winograd_weight_gradient(WinogradWeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
     else
       weight_gradient(WeightGradientBlocking(dims), dims, x, dy, workspace, dweight);

@@ -106,6 +106,7 @@ class Worker {
     for (std::int64_t p = 0; p < panels_.count(); ++p) {
       simd::TileArgs args;
       args.columns = panels_.used(p);
+      args.pairs = b_.pairs;
       args.depth = depth;
       args.b = panel;
       panel += depth * panels_.width(p);
@@ -115,7 +116,7 @@ class Worker {
         const std::int64_t i = live_[std::size_t(slot)];
         BlockTile& tile = tiles_[std::size_t(i)];
         float* a = a_ + slot * b_.tile.rows * round_up(b_.block_depth, simd::kChunk);
-        if (p == 0) pack(tile, depth_block, depth, a);
+        if (p == 0) pack(tile, depth_block, a);
         args.rows = tile.rows;
         args.a = a;
         args.add = tile.begun;
@@ -162,7 +163,7 @@ class Worker {
     }
   }
 
-  void pack(const BlockTile& tile, std::int64_t depth_block, std::int64_t depth, float* a) const {
+  void pack(const BlockTile& tile, std::int64_t depth_block, float* a) const {
     if (b_.windows) {
       const Conv2dDims& d = j_.dims;
       const std::int64_t first = depth_block * b_.window_rows;
@@ -173,10 +174,11 @@ class Worker {
                                   first, std::min(d.window_h, first + b_.window_rows)},
                                  places, tile.rows, a);
     } else {
-      const std::int64_t offset = tile.region->taps[tile.next_tap].offset + depth_block * b_.block_depth;
+      const std::int64_t offset = tile.region->taps[tile.next_tap].offset + b_.first_channel(depth_block);
       const float* rows[kMostTileRows];
       for (int row = 0; row < tile.rows; ++row) rows[row] = j_.source + (tile.pixels[row].source + offset);
-      simd::pack_chunked(rows, tile.rows, depth, a);
+      const auto& pack_rows = b_.pairs ? simd::pack_chunked_pairs : simd::pack_chunked;
+      pack_rows(rows, tile.rows, b_.channels_of(depth_block), a);
     }
   }
 

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 
 #include "atrous/core/span.h"
@@ -18,6 +19,10 @@ enum class Gather { forward, backward_input };
 /// Whether whole windows are summed at once: a tap of so few channels would be too short a sum.
 bool window_sums(const Conv2dDims& dims);
 
+/// Whether the factors are rounded to bf16, where dims.allow_bf16 lets them: forward, on a CPU that
+/// multiplies pairs, and sums that are long enough to be worth the rounding of a tile.
+bool takes_bf16_pairs(Gather direction, const Conv2dDims& dims);
+
 /// How one direction of a convolution is cut into products.
 struct DirectBlocking {
   DirectBlocking(Gather direction, const Conv2dDims& dims);
@@ -26,6 +31,8 @@ struct DirectBlocking {
   Gather direction;
   bool in_place;               ///< short sums: nothing is packed but the weights (in_place.h)
   bool windows;                ///< few channels: whole windows are one sum (window_pack_simd.h)
+  bool pairs;                  ///< takes_bf16_pairs(): a row of a matrix is one of pairs of channels
+  std::int64_t channels;       ///< of the source
   std::int64_t taps, depth;    ///< matrices, and rows of each: taps of the window, channels of the source
   std::int64_t columns;        ///< channels of the destination
   std::int64_t block_depth;    ///< rows of a matrix in one step of the sum
@@ -37,6 +44,11 @@ struct DirectBlocking {
   std::int64_t depth_of(std::int64_t block) const {
     return block + 1 < depth_blocks ? block_depth : depth - block * block_depth;
   }
+  /// Channels of the source from `first_channel(block)` on that a step of the sum reads.
+  std::int64_t channels_of(std::int64_t block) const {
+    return pairs ? std::min(2 * block_depth, channels - first_channel(block)) : depth_of(block);
+  }
+  std::int64_t first_channel(std::int64_t block) const { return block * block_depth * (pairs ? 2 : 1); }
   /// Floats of the packed weights, and of scratch memory for one thread.
   std::int64_t packed_size() const;
   std::int64_t a_size() const;

@@ -1,5 +1,6 @@
 #include <algorithm>
 
+#include "atrous/core/cpu_isa.h"
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/direct.h"
 #include "atrous/kernels/conv2d/in_place.h"
@@ -13,6 +14,7 @@ constexpr std::int64_t kBlockDepth = 256;     // an A tile and a panel of B of i
 constexpr std::int64_t kBlockRows = 112;      // pixels of a block
 constexpr std::int64_t kBlockColumns = 1024;  // their sums for so many columns stay in the L2 cache
 constexpr std::int64_t kFewChannels = 16;     // up to here whole windows are summed at once
+constexpr std::int64_t kPairedChannels = 32, kPairedWeights = 2048;  // by then rounding a tile is repaid
 
 }  // namespace
 
@@ -20,12 +22,18 @@ bool window_sums(const Conv2dDims& d) {
   return d.taps() > 1 && d.in_channels <= kFewChannels && d.taps() * d.in_channels <= simd::kLongestWindow;
 }
 
+bool takes_bf16_pairs(Gather direction, const Conv2dDims& d) {
+  return d.allow_bf16 && !d.exact && direction == Gather::forward && d.in_channels >= kPairedChannels &&
+         d.in_channels * d.out_channels >= kPairedWeights && cpu_multiplies_bf16();
+}
+
 DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::tile_shape()), direction(way) {
   const bool forward = direction == Gather::forward;
-  const std::int64_t channels = forward ? d.in_channels : d.out_channels;
+  channels = forward ? d.in_channels : d.out_channels;
   const std::int64_t row = d.window_w * channels;
   columns = forward ? d.out_channels : d.in_channels;
-  in_place = reads_in_place(direction, d);
+  pairs = takes_bf16_pairs(direction, d);
+  in_place = !pairs && reads_in_place(direction, d);
   windows = forward && !in_place && window_sums(d);
   if (in_place) {
     taps = 1, depth = d.taps() * channels, window_rows = d.window_h;
@@ -35,7 +43,7 @@ DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::til
     window_rows = std::clamp<std::int64_t>(kBlockDepth * 3 / 2 / row, 1, d.window_h);
     block_depth = window_rows * row;
   } else {
-    taps = d.taps(), depth = channels, window_rows = 0;
+    taps = d.taps(), depth = pairs ? (channels + 1) / 2 : channels, window_rows = 0;
     const std::int64_t blocks = std::max<std::int64_t>(1, (depth + kBlockDepth / 2) / kBlockDepth);
     block_depth = round_up((depth + blocks - 1) / blocks, simd::kChunk);  // 2/3 to 3/2 of what is wanted
   }
@@ -65,7 +73,10 @@ void direct_pack(const DirectBlocking& b, const Conv2dDims& d, Span<const float>
                   (block * b.block_depth * b.taps + tap * depth) * here.packed_columns() +
                   local * b.tile.columns * depth;
       const std::int64_t row = block * b.block_depth;
-      if (b.direction == Gather::forward)
+      if (b.pairs)
+        pack_panel_pairs(weight.data() + (tap * b.channels + b.first_channel(block)) * b.columns + column,
+                         b.columns, b.channels_of(block), here.used(local), here.width(local), to);
+      else if (b.direction == Gather::forward)
         pack_panel(weight.data() + (tap * b.depth + row) * b.columns + column, b.columns, depth,
                    here.used(local), here.width(local), to);
       else

@@ -1,13 +1,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
-#include <sstream>
 #include <string_view>
 
 #include "atrous/core/cuda_check.h"
 #include "atrous/core/random.h"
-#include "atrous/core/verbose.h"
 #include "atrous/kernels/batch_norm/batch_norm.h"
+#include "atrous/kernels/conv2d/dispatch.h"
 #include "atrous/kernels/conv2d/wgmma_trial.h"
 #include "atrous/kernels/cuda.cuh"
 #include "atrous/kernels/first_use.h"
@@ -192,15 +191,6 @@ bool suit(const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
   return partial.size() >= wgmma_partial_sums(directions, dims);
 }
 
-std::string described(const GatherProblem<bf16>& p) {
-  std::ostringstream text;
-  const Conv2dDims& d = p.dims;
-  text << "conv2d " << (p.direction == Gather::forward ? "forward" : "backward_input") << " bf16 [" << d.batch
-       << ", " << d.in_h << ", " << d.in_w << ", " << d.in_channels << "], window " << d.window_h << 'x'
-       << d.window_w << 'x' << d.out_channels << ", stride " << d.stride << ", rate " << d.rate;
-  return text.str();
-}
-
 }  // namespace
 
 bool run_on_wgmma(Stream stream, const std::vector<GatherProblem<bf16>>& problems, Span<float> partial,
@@ -227,7 +217,7 @@ bool run_on_wgmma(Stream stream, const std::vector<GatherProblem<bf16>>& problem
   }
   if (verbose("dispatch"))
     for (const GatherProblem<bf16>& p : problems)
-      say_once(described(p) + (serves ? ": wgmma" : ": mma.sync"));
+      say_dispatch(name_of(p.direction), Dtype::bf16, p.dims, serves ? "wgmma" : "mma.sync");
   if (!serves) return false;
   wgmma_gemm(stream, problems, partial);
   for (const GatherProblem<bf16>& p : problems)

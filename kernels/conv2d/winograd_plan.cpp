@@ -42,6 +42,8 @@ double winograd_cost(const WinogradBlocking& b) {
          kWeight * b.slot_count;
 }
 
+constexpr double kPairCost = 0.62;  // of a product of bf16 pairs, to one of floats
+
 }  // namespace
 
 bool winograd_applies(const Conv2dDims& d) {
@@ -56,7 +58,8 @@ double winograd_direct_cost(const Conv2dDims& d) {
 }
 bool takes_winograd(Gather direction, const Conv2dDims& d) {
   if (d.exact || !winograd_applies(d) || d.batch == 0) return false;
-  return 1.2 * winograd_cost(WinogradBlocking(direction, d)) < winograd_direct_cost(d);
+  const double product = takes_bf16_pairs(direction, d) ? kPairCost : 1;
+  return 1.2 * winograd_cost(WinogradBlocking(direction, d)) < product * winograd_direct_cost(d);
 }
 
 WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)

@@ -14,7 +14,8 @@ ATROUS_INLINE void copy(float* to, const float* from, long n) {
 
 // The sums rest in registers; the loop reads `Vectors` vectors of B and broadcasts a number of A for each
 // row.
-template <int Rows, int Vectors>
+// kPairs: the words are pairs of bf16.
+template <int Rows, int Vectors, bool kPairs>
 void tile(const TileArgs& t) {
   Vec sum[Rows][Vectors];
 #pragma GCC unroll 16
@@ -34,7 +35,8 @@ void tile(const TileArgs& t) {
     for (int i = 0; i < Rows; ++i) {
       const Vec left = broadcast(a[at + i * kChunk]);
 #pragma GCC unroll 4
-      for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
+      for (int v = 0; v < Vectors; ++v)
+        sum[i][v] = kPairs ? add_pair_products(sum[i][v], left, right[v]) : sum[i][v] + left * right[v];
     }
   };
   // The lines that the end of this function writes, and perhaps reads: owned by then.
@@ -146,24 +148,24 @@ ATROUS_INLINE void transpose(Vec (&rows)[kLanes]) {
 using Tile = void (*)(const TileArgs&);
 
 // Heights are even: an odd tile computes a row that nobody stores.
-template <int Vectors>
+template <int Vectors, bool kPairs>
 Tile tile_of_height(int rows) {
   switch ((rows + 1) / 2) {
     case 1:
-      return tile<2, Vectors>;
+      return tile<2, Vectors, kPairs>;
     case 2:
-      return tile<4, Vectors>;
+      return tile<4, Vectors, kPairs>;
     case 3:
-      return tile<6, Vectors>;
+      return tile<6, Vectors, kPairs>;
 #if ATROUS_VECTOR_BYTES == 64
     case 4:
-      return tile<8, Vectors>;
+      return tile<8, Vectors, kPairs>;
     case 5:
-      return tile<10, Vectors>;
+      return tile<10, Vectors, kPairs>;
     case 6:
-      return tile<12, Vectors>;
+      return tile<12, Vectors, kPairs>;
     case 7:
-      return tile<14, Vectors>;
+      return tile<14, Vectors, kPairs>;
 #endif
     default:
       return nullptr;
@@ -175,7 +177,11 @@ Tile tile_of_height(int rows) {
 TileShape tile_shape() { return {kRows, kColumns, kLanes}; }
 
 void gemm_tile(const TileArgs& t) {
-  (t.columns > kLanes ? tile_of_height<2>(t.rows) : tile_of_height<1>(t.rows))(t);
+#if ATROUS_VECTOR_BYTES == 64
+  if (t.pairs)
+    return (t.columns > kLanes ? tile_of_height<2, true>(t.rows) : tile_of_height<1, true>(t.rows))(t);
+#endif
+  (t.columns > kLanes ? tile_of_height<2, false>(t.rows) : tile_of_height<1, false>(t.rows))(t);
 }
 
 void pack_chunked(const float* const* rows, int count, std::int64_t depth, float* a) {
@@ -207,6 +213,26 @@ void pack_panel_transposed(const float* from, std::int64_t stride, std::int64_t 
       for (int k = 0; k < kLanes; ++k)
         if (k < steps) store(to + (i + k) * width + j, rows[k]);
     }
+}
+
+void pack_chunked_pairs(const float* const* rows, int count, std::int64_t depth, float* a) {
+#if ATROUS_VECTOR_BYTES == 64
+  for (int i = 0; i < count; ++i, a += kChunk) {
+    const float* from = rows[i];
+    float* to = a;
+    std::int64_t rest = depth;
+    for (; rest >= 2 * kLanes; rest -= 2 * kLanes, from += 2 * kLanes, to += kRows * kChunk)
+      store(to, to_pairs(load(from), load(from + kLanes)));
+    if (rest > 0) {
+      const Vec low = load_part(from, rest < kLanes ? rest : kLanes);
+      const Vec high = rest > kLanes ? load_part(from + kLanes, rest - kLanes) : Vec{};
+      store_part(to, to_pairs(low, high), (rest + 1) / 2);
+    }
+  }
+#else
+  (void)rows, (void)count, (void)depth, (void)a;
+  __builtin_trap();
+#endif
 }
 
 }  // namespace atrous::kernels::simd::ATROUS_ISA

@@ -24,6 +24,9 @@ struct TileShape {
 
 /// One tile: sums[rows, columns] (+)= A[rows, depth] * B[depth, columns].
 struct TileArgs {
+  /// The words of A and B are not floats but pairs of bf16, whose products are both added; `depth` counts
+  /// words. Where cpu_multiplies_bf16() alone.
+  bool pairs = false;
   int rows = 0;            ///< 1..TileShape::rows
   int columns = 0;         ///< 1..TileShape::columns
   std::int64_t depth = 0;  ///< may be 0
@@ -46,6 +49,10 @@ ATROUS_SIMD(gemm_tile, const TileArgs& args);
 
 /// Copies `depth` floats from each of `rows` pointers into a chunked A.
 ATROUS_SIMD(pack_chunked, const float* const* rows, int count, std::int64_t depth, float* a);
+
+/// The same as pairs of bf16: `depth` floats of a row, rounded to nearest, in round_up(depth, 2) / 2 words;
+/// an odd last one is paired with a zero. Where cpu_multiplies_bf16() alone.
+ATROUS_SIMD(pack_chunked_pairs, const float* const* rows, int count, std::int64_t depth, float* a);
 
 /// A panel of B from a matrix that lies the other way round: to[i][j] = from[j*stride + i] for i < depth and
 /// j < used, 0 for j up to `width`, which is whole vectors.

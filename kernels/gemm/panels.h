@@ -29,5 +29,9 @@ struct Panels {
 
 /// One panel: to[i][j] = from[i*stride + j] for j < used, 0 up to width.
 void pack_panel(const float* from, std::int64_t stride, std::int64_t depth, int used, int width, float* to);
+/// The same of pairs of bf16: word to[i][j] holds from[2*i][j] in its lower half and from[2*i + 1][j], or
+/// zero from `rows` on, in its upper one, for i < round_up(rows, 2) / 2.
+void pack_panel_pairs(const float* from, std::int64_t stride, std::int64_t rows, int used, int width,
+                      float* to);
 
 }  // namespace atrous::kernels

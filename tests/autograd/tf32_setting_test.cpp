@@ -5,7 +5,7 @@
 #include "atrous/autograd/graph.h"
 #include "atrous/core/random.h"
 #include "atrous/core/stream.h"
-#include "atrous/core/tf32.h"
+#include "atrous/core/factor_rounding.h"
 #include "atrous/layers/conv_bn.h"
 #include "tests/support/catch.h"
 #include "tests/support/op_case.h"

@@ -2,6 +2,7 @@
 #include <fstream>
 #include <map>
 
+#include "atrous/core/cpu_isa.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/op.h"
 #include "atrous/io/colormap.h"
@@ -67,6 +68,8 @@ TEST_CASE("programs: a flag that makes no sense ends with 2 and one line", "[exa
            {"train --no-such-flag" + out, "--no-such-flag"},
            {"segment --out " + (scratch / "s"), "--weights"},
            {"evaluate --weights x --resize 5 --data synthetic", "--resize"},
+           {"segment --weights x --bf16 --exact photo.png", "--bf16"},
+           {"segment --weights x --bf16 --tile 64 photo.png", "--bf16"},
            {"convert a b", "--model"},
            {"convert a b --model deeplab_v3_mobilenet_v2:keras", "keras"},
            {"convert a b --model deeplab_v3_mobilenet_v2 --from keras", "--from"}}) {
@@ -173,6 +176,19 @@ TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples
     REQUIRE(o.status == 0);
     CHECK(io::read_label_png(scratch / "s/photo_labels.png").shape() == Shape{1, 50, 71});
     CHECK(io::read_image(scratch / "s/photo_overlay.png").shape() == Shape{1, 50, 71, 3});
+  }
+  SECTION("--bf16 says what rounding changes, and ATROUS_VERBOSE=dispatch which kernels ran") {
+    io::write_png(scratch / "photo.png", Tensor::full({1, 50, 71, 3}, 77, Dtype::u8));
+    setenv("ATROUS_VERBOSE", "dispatch", 1);
+    const Outcome o =
+        run(scratch, "segment --bf16" + weights + " --out " + (scratch / "s") + " " + (scratch / "photo.png"));
+    unsetenv("ATROUS_VERBOSE");
+    INFO(o.out << o.err);
+    REQUIRE(o.status == 0);
+    CHECK(has(o.out, cpu_multiplies_bf16() ? " % of labels are the same" : "--bf16: nothing is rounded"));
+    CHECK(has(o.err, "conv2d forward f32 ["));
+    CHECK(has(o.err, ": in place\n"));
+    CHECK(has(o.err, ": direct, bf16\n") == cpu_multiplies_bf16());
   }
   SECTION("files that are broken get their sentence") {
     const std::string out = " --out " + (scratch / "s") + " ";
