@@ -2,9 +2,9 @@
 #include <fstream>
 #include <map>
 
-#include "atrous/core/cpu_isa.h"
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/op.h"
+#include "atrous/core/cpu_isa.h"
 #include "atrous/io/colormap.h"
 #include "atrous/io/image.h"
 #include "atrous/io/label_png.h"
@@ -180,8 +180,8 @@ TEST_CASE("programs: train, break off, resume, evaluate and segment", "[examples
   SECTION("--bf16 says what rounding changes, and ATROUS_VERBOSE=dispatch which kernels ran") {
     io::write_png(scratch / "photo.png", Tensor::full({1, 50, 71, 3}, 77, Dtype::u8));
     setenv("ATROUS_VERBOSE", "dispatch", 1);
-    const Outcome o =
-        run(scratch, "segment --bf16" + weights + " --out " + (scratch / "s") + " " + (scratch / "photo.png"));
+    const Outcome o = run(
+        scratch, "segment --bf16" + weights + " --out " + (scratch / "s") + " " + (scratch / "photo.png"));
     unsetenv("ATROUS_VERBOSE");
     INFO(o.out << o.err);
     REQUIRE(o.status == 0);
