@@ -72,6 +72,24 @@ std::int64_t cuda_gather_workspace_size(Gather direction, const Conv2dDims& dims
   return size;
 }
 
+// The same from weights as they are.
+std::int64_t unpacked_workspace_size(Gather direction, const Conv2dDims& dims) {
+  if (takes_winograd(direction, dims))
+    return winograd_unpacked_workspace_size(WinogradBlocking(direction, dims));
+  return packed_size(direction, dims) + workspace_size(direction, dims);
+}
+void run_unpacked(Gather direction, const Conv2dDims& dims, Span<const float> source,
+                  Span<const float> weight, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
+                  Span<float> destination) {
+  if (takes_winograd(direction, dims))
+    return winograd_run_unpacked(WinogradBlocking(direction, dims), dims, source, weight, epilogue, workspace,
+                                 destination);
+  const std::int64_t size = packed_size(direction, dims);
+  pack(direction, dims, weight, workspace.part(0, size));
+  run(direction, dims, source, workspace.part(0, size), epilogue,
+      workspace.part(size, workspace.size() - size), destination);
+}
+
 // Winograd's way has weights for the pairs of points that its patches use; the direct ones read all of a
 // weight.
 bool same_packing(const Conv2dDims& a, const Conv2dDims& b) {
@@ -108,7 +126,7 @@ bool conv2d_same_packing(const Conv2dDims& a, const Conv2dDims& b, Device device
 template <class T>
 std::int64_t conv2d_forward_workspace_size(const Conv2dDims& dims, Device device) {
   if constexpr (kTuned<T>)
-    if (device.is_cpu()) return packed_size(Gather::forward, dims) + workspace_size(Gather::forward, dims);
+    if (device.is_cpu()) return unpacked_workspace_size(Gather::forward, dims);
   return cuda_gather_workspace_size<T>(Gather::forward, dims, device);
 }
 template <class T>
@@ -125,8 +143,7 @@ std::int64_t conv2d_forward_statistics_sums_size(const Conv2dDims& dims, Device 
 template <class T>
 std::int64_t conv2d_backward_input_workspace_size(const Conv2dDims& dims, Device device) {
   if constexpr (kTuned<T>)
-    if (device.is_cpu())
-      return packed_size(Gather::backward_input, dims) + workspace_size(Gather::backward_input, dims);
+    if (device.is_cpu()) return unpacked_workspace_size(Gather::backward_input, dims);
   return cuda_gather_workspace_size<T>(Gather::backward_input, dims, device);
 }
 template <class T>
@@ -168,11 +185,6 @@ void for_each_whole_row(std::int64_t rows, std::int64_t width, std::int64_t term
   });
 }
 
-template <class T>
-Span<T> after(Span<T> s, std::int64_t begin) {
-  return s.part(begin, s.size() - begin);
-}
-
 }  // namespace
 
 template <class T>
@@ -198,13 +210,10 @@ ATROUS_INSTANTIATE(conv2d_forward_packed);
 template <class T>
 void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
                     const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y) {
-  if constexpr (kTuned<T>) {
-    const std::int64_t size = conv2d_packed_weight_size<T>(dims);
-    conv2d_pack_weight<T>(stream, dims, weight, workspace.part(0, size));
-    conv2d_forward_packed<T>(stream, dims, x, workspace.part(0, size), epilogue, after(workspace, size), y);
-  } else {
+  if constexpr (kTuned<T>)
+    run_unpacked(Gather::forward, dims, x, weight, epilogue, workspace, y);
+  else
     conv2d_forward_packed<T>(stream, dims, x, weight, epilogue, workspace, y);
-  }
 }
 ATROUS_INSTANTIATE(conv2d_forward);
 
@@ -220,14 +229,11 @@ ATROUS_INSTANTIATE(conv2d_forward_statistics);
 template <class T>
 void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
                            Span<T> workspace, Span<T> dx) {
-  if constexpr (kTuned<T>) {
-    const std::int64_t size = packed_size(Gather::backward_input, dims);
-    pack(Gather::backward_input, dims, weight, workspace.part(0, size));
-    run(Gather::backward_input, dims, dy, workspace.part(0, size), {}, after(workspace, size), dx);
-  } else {
+  if constexpr (kTuned<T>)
+    run_unpacked(Gather::backward_input, dims, dy, weight, {}, workspace, dx);
+  else
     for_each_whole_row(dims.in_pixels(), dims.in_channels, dims.taps() * dims.out_channels,
                        Conv2dBackwardInput<T>{dims, dy, weight, {}, dx});
-  }
 }
 ATROUS_INSTANTIATE(conv2d_backward_input);
 

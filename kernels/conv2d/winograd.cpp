@@ -8,7 +8,8 @@
 
 // A thread takes its patches in blocks. For each block of channels it transforms the patches' inputs into
 // rows of one A for each pair of points, and multiplies each A with that pair's weights; then it transforms
-// the sums back.
+// the sums back. Where all patches are one block, the threads share out each of these steps: patches,
+// panels of weights, patches.
 
 namespace atrous::kernels {
 namespace {
@@ -17,6 +18,7 @@ namespace wino = winograd;
 using simd::kChunk;
 
 constexpr int kMostPairs = wino::kMostIns * wino::kMostIns;
+constexpr int kMostOutputs = wino::kMostOuts * wino::kMostOuts;
 // In place of pixels outside of the picture: a block of depth and the vector that is fetched ahead.
 alignas(64) constexpr float kZeros[512] = {};
 
@@ -25,12 +27,40 @@ struct Job {
   const Conv2dDims& dims;
   const std::vector<WinogradPatch>& patches;
   const float* source;
-  const float* packed;
-  const float* bias;  // padded to whole vectors, or null
+  const float* packed;      // weights, transformed; or
+  Span<const float> plain;  // as they are
+  const float* bias;        // padded to whole vectors, or null
   int activation;
   const float* residual;  // or null
   float* destination;
 };
+
+// Pairs of points whose weights are transformed together: rows of G, so that the slots are neighbours.
+struct SlotGroup {
+  WinogradSlots slots;
+  int first, count;
+};
+constexpr int kGroupSlots = 16;                // half of the L2 cache
+constexpr std::int64_t kSlotGap = 3 * kChunk;  // between them: so their lines fall into different sets
+
+std::vector<SlotGroup> slot_groups(const WinogradBlocking& b) {
+  std::vector<SlotGroup> groups;
+  for (std::size_t row = 0; row < b.slots.size(); row += wino::kRowsOfG) {
+    const auto begin = b.slots.begin() + std::ptrdiff_t(row), end = begin + wino::kRowsOfG;
+    const int count = int(std::count_if(begin, end, [](int slot) { return slot >= 0; }));
+    if (count == 0) continue;
+    if (groups.empty() || groups.back().count + count > kGroupSlots) {
+      const int first = groups.empty() ? 0 : groups.back().first + groups.back().count;
+      groups.push_back({{}, first, 0});
+      groups.back().slots.fill(-1);
+    }
+    SlotGroup& g = groups.back();
+    for (std::size_t j = row; j < row + wino::kRowsOfG; ++j)
+      if (b.slots[j] >= 0) g.slots[j] = b.slots[j] - g.first;
+    g.count += count;
+  }
+  return groups;
+}
 
 class Worker {
  public:
@@ -42,42 +72,24 @@ class Worker {
     for (std::size_t t = first; t < last; ++t) all += j_.patches[t].pairs;
     const std::int64_t blocks = (all + b_.block_points - 1) / b_.block_points;
     for (std::size_t begin = first, end; begin < last; begin = end) {
-      for (Slot& s : slots_) s.rows = 0;
       std::int64_t used = 0;
-      for (end = begin; end < last && used * blocks < all; ++end) {  // blocks of equal size
-        const WinogradPatch& patch = j_.patches[end];
-        for_each_pair(patch, [&](int, Slot& s) { ++s.rows; });
-        used += patch.pairs;
-      }
-      place_slots();
+      for (end = begin; end < last && used * blocks < all; ++end)  // blocks of equal size
+        used += j_.patches[end].pairs;
+      place(begin, end);
       for (std::int64_t block = 0; block < b_.depth_blocks; ++block) {
-        transform_inputs(begin, end, block);
-        multiply(block);
+        transform_inputs(begin, begin, end, block);
+        multiply(block, 0, panels_.count());
       }
-      transform_outputs(begin, end);
+      transform_outputs(begin, begin, end);
     }
   }
 
- private:
-  // The product of one pair of points: rows of A are patches.
-  struct Slot {
-    std::int64_t rows, height;  // of the product; of its tiles, equal but for the last
-    std::int64_t filled;        // rows that were transformed
-    float *a, *sums;
-  };
-
-  template <class F>
-  void for_each_pair(const WinogradPatch& p, const F& f) {
-    int pair = 0;
-    for (int i = 0; i < wino::points(p.scheme_h); ++i)
-      for (int j = 0; j < wino::points(p.scheme_w); ++j)
-        f(pair++, slots_[std::size_t(b_.slots[std::size_t(wino::row_of_g(p.scheme_h, i) * wino::kRowsOfG +
-                                                          wino::row_of_g(p.scheme_w, j))])]);
-  }
-
-  std::int64_t tile_size() const { return b_.tile.rows * b_.block_depth; }
-
-  void place_slots() {
+  // Finds room for the transformed patches [begin, end).
+  void place(std::size_t begin, std::size_t end) {
+    for (Slot& s : slots_) s.rows = 0;
+    for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
+      for (int i = 0; i < run_.pairs; ++i) run_.slot[i]->rows += std::int64_t(to - from);
+    });
     float *a = a_, *sums = sums_;
     for (Slot& s : slots_) {
       s.a = a, s.sums = sums;
@@ -89,82 +101,191 @@ class Worker {
     }
   }
 
-  void transform_inputs(std::size_t begin, std::size_t end, std::int64_t block) {
-    const Conv2dDims& d = j_.dims;
+  // Patches [begin, end) of those that were placed, which start with `first`.
+  void transform_inputs(std::size_t first, std::size_t begin, std::size_t end, std::int64_t block) {
     const float* source = j_.source + block * b_.block_depth;
-    for (Slot& s : slots_) s.filled = 0;
-    for (std::size_t t = begin; t < end; ++t) {
-      const WinogradPatch& p = j_.patches[t];
-      const float* pixels[kMostPairs];
+    skip(first, begin);
+    for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
+      const float* pixels[2][kMostPairs];  // of this patch and the next
       float* points[kMostPairs];
-      int count = 0;
-      for (int i = 0; i < wino::ins(p.scheme_h); ++i)
-        for (int j = 0; j < wino::ins(p.scheme_w); ++j) {
-          const std::int64_t h = p.h + (i + wino::first_in(p.scheme_h)) * d.rate.h;
-          const std::int64_t w = p.w + (j + wino::first_in(p.scheme_w)) * d.rate.w;
-          const bool outside = h < 0 || h >= d.in_h || w < 0 || w >= d.in_w;
-          pixels[count++] = outside ? kZeros : source + ((p.image * d.in_h + h) * d.in_w + w) * b_.depth;
+      find_pixels(from, source, pixels[0]);
+      for (std::size_t t = from; t < to; ++t) {
+        const float **here = pixels[(t - from) % 2], **next = pixels[(t - from + 1) % 2];
+        if (t + 1 < to) find_pixels(t + 1, source, next);
+        for (int i = 0; i < run_.pairs; ++i) {
+          Slot& s = *run_.slot[i];
+          points[i] = s.next;
+          s.next += kChunk;
+          if (++s.row_of_tile == s.height) s.row_of_tile = 0, s.next += tile_size() - s.height * kChunk;
         }
-      for_each_pair(p, [&](int pair, Slot& s) {
-        points[pair] = s.a + s.filled / s.height * tile_size() + s.filled % s.height * kChunk;
-        ++s.filled;
-      });
-      simd::winograd_input(
-          {p.scheme_h, p.scheme_w, pixels, points, b_.tile.rows * kChunk, b_.depth_of(block)});
-    }
+        const WinogradPatch& p = j_.patches[t];
+        simd::winograd_input({p.scheme_h, p.scheme_w, here, points, b_.tile.rows * kChunk, b_.depth_of(block),
+                              t + 1 < to ? next : nullptr});
+      }
+    });
   }
 
-  void multiply(std::int64_t block) {
-    const std::int64_t depth = b_.depth_of(block), chunks = std::max<std::int64_t>(1, depth / kChunk);
+  // Panels [begin, end) of packed weights.
+  void multiply(std::int64_t block, std::int64_t begin, std::int64_t end) const {
+    const std::int64_t depth = b_.depth_of(block);
     const float* weights = j_.packed + block * b_.block_depth * b_.slot_count * panels_.packed_columns();
-    for (std::size_t slot = 0; slot < slots_.size(); ++slot) {
-      const Slot& s = slots_[slot];
-      if (s.rows == 0) continue;
-      const std::int64_t tiles = (s.rows + s.height - 1) / s.height;
-      const float* panel = weights + std::int64_t(slot) * depth * panels_.packed_columns();
-      for (std::int64_t p = 0; p < panels_.count(); ++p) {
-        simd::TileArgs args;
-        args.columns = panels_.used(p);
-        args.depth = depth;
-        args.b = panel;
-        panel += depth * panels_.width(p);
-        args.add = block > 0;
-        // The tiles of this panel fetch the next one, each its share.
-        args.next_lines = (depth * panels_.width(p) / 16 + tiles * chunks - 1) / (tiles * chunks);
-        for (std::int64_t i = 0; i < tiles; ++i) {
-          args.rows = int(std::min(s.height, s.rows - i * s.height));
-          args.a = s.a + i * tile_size();
-          args.sums = s.sums + (p * s.rows + i * s.height) * b_.tile.columns;
-          args.next_b = panel + i * args.next_lines * chunks * 16;
-          simd::gemm_tile(args);
+    for (std::size_t slot = 0; slot < slots_.size(); ++slot, weights += depth * panels_.packed_columns())
+      for (std::int64_t p = begin; p < end; ++p)
+        multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true,
+                 [](std::int64_t, std::int64_t) {});
+  }
+  // The same of weights as they are: those of a few pairs of points are transformed into `scratch`, and the
+  // next panel's are fetched meanwhile.
+  void multiply_plain(std::int64_t block, std::int64_t begin, std::int64_t end,
+                      const std::vector<SlotGroup>& groups, float* scratch) const {
+    const std::int64_t depth = b_.depth_of(block), slots = std::int64_t(slots_.size());
+    for (std::int64_t p = begin; p < end; ++p) {
+      const std::int64_t size = depth * panels_.width(p) + kSlotGap;
+      const std::int64_t next_p = p + 1 < end ? p + 1 : begin, next_block = block + (p + 1 == end);
+      for (const SlotGroup& g : groups) {
+        winograd_transform_weight(b_, j_.plain, p, block * b_.block_depth, depth, g.slots, size, false,
+                                  scratch);
+        for (int i = 0; i < g.count; ++i) {
+          multiply(slots_[std::size_t(g.first + i)], block, p, scratch + i * size, false,
+                   [&](std::int64_t tile, std::int64_t tiles) {
+                     if (next_block < b_.depth_blocks)
+                       winograd_fetch_weight(b_, j_.plain, next_p, next_block * b_.block_depth,
+                                             b_.depth_of(next_block), (g.first + i) * tiles + tile,
+                                             slots * tiles);
+                   });
         }
       }
     }
   }
 
-  void transform_outputs(std::size_t begin, std::size_t end) {
+  void transform_outputs(std::size_t first, std::size_t begin, std::size_t end) {
     const Conv2dDims& d = j_.dims;
-    for (Slot& s : slots_) s.filled = 0;
-    for (std::size_t t = begin; t < end; ++t) {
-      const WinogradPatch& p = j_.patches[t];
+    skip(first, begin);
+    for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
       const float* points[kMostPairs];
       std::int64_t panel_step[kMostPairs];
-      float* pixels[wino::kMostOuts * wino::kMostOuts];
-      const float* residual[wino::kMostOuts * wino::kMostOuts];
-      for_each_pair(p, [&](int pair, Slot& s) {
-        points[pair] = s.sums + s.filled++ * b_.tile.columns;
-        panel_step[pair] = s.rows * b_.tile.columns;
-      });
-      int count = 0;
-      for (int i = 0; i < wino::outs(p.scheme_h); ++i)
-        for (int j = 0; j < wino::outs(p.scheme_w); ++j) {
-          const std::int64_t at =
-              ((p.image * d.in_h + p.h + i * d.rate.h) * d.in_w + p.w + j * d.rate.w) * b_.columns;
-          if (j_.residual) residual[count] = j_.residual + at;
-          pixels[count++] = j_.destination + at;
+      float* pixels[kMostOutputs];
+      const float* residual[kMostOutputs];
+      for (int i = 0; i < run_.pairs; ++i) {
+        const Slot& s = *run_.slot[i];
+        panel_step[i] = s.rows * b_.tile.columns;
+        points[i] = s.sums + s.filled * b_.tile.columns;
+      }
+      for (std::size_t t = from; t < to; ++t) {
+        const WinogradPatch& p = j_.patches[t];
+        const std::int64_t corner = ((p.image * d.in_h + p.h) * d.in_w + p.w) * b_.columns;
+        for (int i = 0; i < wino::outs(p.scheme_h) * wino::outs(p.scheme_w); ++i) {
+          const std::int64_t at = corner + run_.out_offset[i];
+          if (j_.residual) residual[i] = j_.residual + at;
+          pixels[i] = j_.destination + at;
         }
-      simd::winograd_output({p.scheme_h, p.scheme_w, points, panel_step, pixels, j_.bias, b_.columns,
-                             j_.activation, j_.residual ? residual : nullptr});
+        simd::winograd_output({p.scheme_h, p.scheme_w, points, panel_step, pixels, j_.bias, b_.columns,
+                               j_.activation, j_.residual ? residual : nullptr});
+        for (int i = 0; i < run_.pairs; ++i) points[i] += b_.tile.columns;
+      }
+      for (int i = 0; i < run_.pairs; ++i) run_.slot[i]->filled += std::int64_t(to - from);
+    });
+  }
+
+ private:
+  // The product of one pair of points: rows of A are patches.
+  struct Slot {
+    std::int64_t rows, height;  // of the product; of its tiles, equal but for the last
+    std::int64_t filled;        // rows that were transformed
+    float *a, *sums;
+    float* next;               // where the next row goes
+    std::int64_t row_of_tile;  // of it
+  };
+
+  // Neighbours among the patches that have their schemes in common.
+  struct Run {
+    int pairs;
+    Slot* slot[kMostPairs];              // of each pair of points
+    std::int64_t in_offset[kMostPairs];  // of each pixel from the first
+    std::int64_t out_offset[kMostOutputs];
+  };
+
+  // f(from, to) for each run among the patches [begin, end), with run_ for it.
+  template <class F>
+  void for_each_run(std::size_t begin, std::size_t end, const F& f) {
+    const Conv2dDims& d = j_.dims;
+    for (std::size_t from = begin, to; from < end; from = to) {
+      const int h = j_.patches[from].scheme_h, w = j_.patches[from].scheme_w;
+      for (to = from + 1; to < end && j_.patches[to].scheme_h == h && j_.patches[to].scheme_w == w;) ++to;
+      run_.pairs = 0;
+      for (int i = 0; i < wino::points(h); ++i)
+        for (int j = 0; j < wino::points(w); ++j) {
+          const int pair = wino::row_of_g(h, i) * wino::kRowsOfG + wino::row_of_g(w, j);
+          run_.slot[run_.pairs++] = &slots_[std::size_t(b_.slots[std::size_t(pair)])];
+        }
+      for (int i = 0; i < wino::ins(h); ++i)
+        for (int j = 0; j < wino::ins(w); ++j)
+          run_.in_offset[i * wino::ins(w) + j] = (i * d.rate.h * d.in_w + j * d.rate.w) * b_.depth;
+      for (int i = 0; i < wino::outs(h); ++i)
+        for (int j = 0; j < wino::outs(w); ++j)
+          run_.out_offset[i * wino::outs(w) + j] = (i * d.rate.h * d.in_w + j * d.rate.w) * b_.columns;
+      f(from, to);
+    }
+  }
+
+  std::int64_t tile_size() const { return b_.tile.rows * b_.block_depth; }
+
+  // The pixels that patch t reads, for the schemes of run_.
+  void find_pixels(std::size_t t, const float* source, const float** pixels) const {
+    const Conv2dDims& d = j_.dims;
+    const WinogradPatch& p = j_.patches[t];
+    const std::int64_t h = p.h + wino::first_in(p.scheme_h) * d.rate.h,
+                       w = p.w + wino::first_in(p.scheme_w) * d.rate.w;
+    const int ins_h = wino::ins(p.scheme_h), ins_w = wino::ins(p.scheme_w);
+    const bool inside =
+        h >= 0 && w >= 0 && h + (ins_h - 1) * d.rate.h < d.in_h && w + (ins_w - 1) * d.rate.w < d.in_w;
+    const std::int64_t corner = ((p.image * d.in_h + h) * d.in_w + w) * b_.depth;
+    for (int i = 0; i < ins_h * ins_w; ++i) pixels[i] = source + (corner + run_.in_offset[i]);
+    if (inside) return;
+    for (int i = 0; i < ins_h; ++i)
+      for (int j = 0; j < ins_w; ++j) {
+        const std::int64_t at_h = h + i * d.rate.h, at_w = w + j * d.rate.w;
+        if (at_h < 0 || at_h >= d.in_h || at_w < 0 || at_w >= d.in_w) pixels[i * ins_w + j] = kZeros;
+      }
+  }
+
+  // Leaves out the rows of the patches [first, begin).
+  void skip(std::size_t first, std::size_t begin) {
+    for (Slot& s : slots_) s.filled = 0;
+    for_each_run(first, begin, [&](std::size_t from, std::size_t to) {
+      for (int i = 0; i < run_.pairs; ++i) run_.slot[i]->filled += std::int64_t(to - from);
+    });
+    for (Slot& s : slots_) {
+      if (s.rows == 0) continue;
+      s.row_of_tile = s.filled % s.height;
+      s.next = s.a + s.filled / s.height * tile_size() + s.row_of_tile * kChunk;
+    }
+  }
+
+  // One pair of points and one panel of its weights; before(i, tiles) is called before every tile.
+  template <class Before>
+  void multiply(const Slot& s, std::int64_t block, std::int64_t p, const float* panel, bool from_memory,
+                const Before& before) const {
+    if (s.rows == 0) return;
+    const std::int64_t depth = b_.depth_of(block), chunks = std::max<std::int64_t>(1, depth / kChunk);
+    const std::int64_t tiles = (s.rows + s.height - 1) / s.height;
+    simd::TileArgs args;
+    args.columns = panels_.used(p);
+    args.depth = depth;
+    args.b = panel;
+    args.add = block > 0;
+    // The tiles of this panel fetch the next one, each its share; or the next tile's A.
+    args.next_lines =
+        from_memory ? (depth * panels_.width(p) / 16 + tiles * chunks - 1) / (tiles * chunks) : s.height;
+    const float* next = from_memory ? panel + depth * panels_.width(p) : s.a + tile_size();
+    const std::int64_t next_step = from_memory ? args.next_lines * chunks * 16 : tile_size();
+    for (std::int64_t i = 0; i < tiles; ++i) {
+      before(i, tiles);
+      args.rows = int(std::min(s.height, s.rows - i * s.height));
+      args.a = s.a + i * tile_size();
+      args.sums = s.sums + (p * s.rows + i * s.height) * b_.tile.columns;
+      args.next_b = next + i * next_step;
+      simd::gemm_tile(args);
     }
   }
 
@@ -172,38 +293,61 @@ class Worker {
   const WinogradBlocking& b_;
   float *a_, *sums_;
   std::vector<Slot> slots_;
+  Run run_;  // points into slots_
   const Panels panels_{b_.tile, b_.columns};
 };
 
 }  // namespace
 
-std::int64_t winograd_workspace_size(const WinogradBlocking& b) {
-  return round_up(b.columns, b.tile.columns) + threads() * (b.a_size() + b.sums_size());
-}
+namespace {
 
-void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
-                  Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
-                  Span<float> destination) {
-  const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
-  const std::int64_t bias_size = round_up(b.columns, b.tile.columns);
-  const std::int64_t each = b.a_size() + b.sums_size();
-  Job job{b,
-          dims,
-          patches,
-          source.data(),
-          packed.data(),
-          nullptr,
-          int(epilogue.activation),
-          epilogue.residual.data(),
-          destination.data()};
+std::int64_t scratch_of_block(const WinogradBlocking& b) { return b.a_size() + b.sums_size(); }
+// Room for the bias, in whole panels.
+std::int64_t bias_size(const WinogradBlocking& b) { return round_up(b.columns, b.tile.columns); }
+// Weights of one panel, one block of channels and one group of pairs of points, transformed.
+std::int64_t panel_size(const WinogradBlocking& b) { return b.slot_count * b.block_depth * b.tile.columns; }
+
+// The bias goes to the front of the workspace.
+void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspace) {
+  const WinogradBlocking& b = job.blocking;
+  const std::vector<WinogradPatch>& patches = job.patches;
   if (!epilogue.bias.empty()) {
-    const Span<float> padded = workspace.part(0, bias_size);
+    const Span<float> padded = workspace.part(0, bias_size(b));
     std::fill(std::copy(epilogue.bias.begin(), epilogue.bias.end(), padded.begin()), padded.end(), 0.0f);
     job.bias = padded.data();
   }
+  float* const scratch = workspace.data() + bias_size(b);
+  const std::int64_t each = scratch_of_block(b), left = workspace.size() - bias_size(b);
+  if (b.together) {
+    const std::vector<SlotGroup> groups = slot_groups(b);
+    Worker all(job, scratch, scratch + b.a_size());
+    all.place(0, patches.size());
+    const std::int64_t panels = Panels{b.tile, b.columns}.count(), count = std::int64_t(patches.size());
+    const std::int64_t parts =
+        std::min<std::int64_t>({threads(), panels, job.packed ? panels : (left - each) / panel_size(b)});
+    for (std::int64_t block = 0; block < b.depth_blocks; ++block) {
+      parallel_for(count, grain_of(b.points / count * b.block_depth),
+                   [&](std::int64_t begin, std::int64_t end) {
+                     Worker(all).transform_inputs(0, std::size_t(begin), std::size_t(end), block);
+                   });
+      parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
+        for (std::int64_t part = begin; part < end; ++part) {
+          const std::int64_t first = panels * part / parts, last = panels * (part + 1) / parts;
+          if (job.packed)
+            all.multiply(block, first, last);
+          else
+            all.multiply_plain(block, first, last, groups, scratch + each + part * panel_size(b));
+        }
+      });
+    }
+    parallel_for(count, grain_of(b.points / count * b.columns), [&](std::int64_t begin, std::int64_t end) {
+      Worker(all).transform_outputs(0, std::size_t(begin), std::size_t(end));
+    });
+    return;
+  }
   // Patches are shared out by their products. Results do not depend on it.
-  const std::int64_t parts = std::min<std::int64_t>(
-      {threads(), (workspace.size() - bias_size) / each, 1 + b.points * b.depth * b.columns / kPartWork});
+  const std::int64_t parts =
+      std::min<std::int64_t>({threads(), left / each, 1 + b.points * b.depth * b.columns / kPartWork});
   const auto part_begin = [&](std::int64_t part) {
     std::int64_t sum = 0;
     std::size_t i = 0;
@@ -212,10 +356,55 @@ void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const 
   };
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
-      float* scratch = workspace.data() + bias_size + part * each;
-      Worker(job, scratch, scratch + b.a_size()).run(part_begin(part), part_begin(part + 1));
+      float* own = scratch + part * each;
+      Worker(job, own, own + b.a_size()).run(part_begin(part), part_begin(part + 1));
     }
   });
+}
+
+}  // namespace
+
+std::int64_t winograd_workspace_size(const WinogradBlocking& b) {
+  return bias_size(b) + (b.together ? 1 : threads()) * scratch_of_block(b);
+}
+
+std::int64_t winograd_unpacked_workspace_size(const WinogradBlocking& b) {
+  const std::int64_t weights =
+      b.together ? std::min<std::int64_t>(threads(), Panels{b.tile, b.columns}.count()) * panel_size(b)
+                 : b.packed_size();
+  return weights + winograd_workspace_size(b);
+}
+
+void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
+                  Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
+                  Span<float> destination) {
+  const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
+  run_job({b,
+           dims,
+           patches,
+           source.data(),
+           packed.data(),
+           {},
+           nullptr,
+           int(epilogue.activation),
+           epilogue.residual.data(),
+           destination.data()},
+          epilogue, workspace);
+}
+
+void winograd_run_unpacked(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
+                           Span<const float> weight, const Conv2dEpilogue<float>& epilogue,
+                           Span<float> workspace, Span<float> destination) {
+  if (!b.together) {
+    const Span<float> packed = workspace.part(0, b.packed_size());
+    winograd_pack(b, weight, packed);
+    return winograd_run(b, dims, source, packed, epilogue,
+                        workspace.part(packed.size(), workspace.size() - packed.size()), destination);
+  }
+  const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
+  run_job({b, dims, patches, source.data(), nullptr, weight, nullptr, int(epilogue.activation),
+           epilogue.residual.data(), destination.data()},
+          epilogue, workspace);
 }
 
 }  // namespace atrous::kernels

@@ -30,6 +30,9 @@ double winograd_direct_cost(const Conv2dDims& dims);
 /// Whether these sizes take Winograd's way: by the sizes alone, so that results do not vary from run to run.
 bool takes_winograd(Gather direction, const Conv2dDims& dims);
 
+/// For each pair of rows of G its place among those in use, or -1.
+using WinogradSlots = std::array<int, 81>;
+
 /// How such a convolution is cut.
 struct WinogradBlocking {
   WinogradBlocking(Gather direction, const Conv2dDims& dims);
@@ -45,11 +48,15 @@ struct WinogradBlocking {
   std::int64_t depth, columns;  ///< channels of the source and of the destination
   std::int64_t block_depth, depth_blocks;
   std::vector<Segment> rows_of_map, columns_of_map;
-  std::array<int, 81> slots;  ///< place of a pair of rows of G among those in use, or -1
+  WinogradSlots slots;
   int slot_count = 0;
   std::int64_t points;  ///< pairs of points of all patches: rows of all products together
-  std::int64_t
-      block_points;  ///< of a block of patches: its transformed inputs and products lie in the L3 cache
+  /// Of a block of patches: its transformed inputs and products lie in the L2 cache beside the weights, or in
+  /// the L3 cache where there are too many.
+  std::int64_t block_points;
+  /// Few patches and many weights: one block, on which all threads work together, so that each weight is read
+  /// but once.
+  bool together;
 
   std::int64_t depth_of(std::int64_t block) const {
     return block + 1 < depth_blocks ? block_depth : depth - block * block_depth;
@@ -74,11 +81,29 @@ std::vector<float> winograd_factors(const WinogradBlocking& blocking);
 /// Transformed weights: [block of depth][pair of points][panel][depth][column].
 void winograd_pack(const WinogradBlocking& blocking, Span<const float> weight, Span<float> packed);
 
+/// Rows [row, row + rows) of one panel, as [slot][row][column], slots `to_step` floats apart; past the cache
+/// only if `to` is aligned to 64 bytes and lines are whole.
+void winograd_transform_weight(const WinogradBlocking& blocking, Span<const float> weight, std::int64_t panel,
+                               std::int64_t row, std::int64_t rows, const WinogradSlots& slots,
+                               std::int64_t to_step, bool past_cache, float* to);
+
+/// Fetches one of `parts` parts of the same weights into the L2 cache. A row of a panel is a line or two of
+/// memory and the next one is far away: nothing else fetches it in time.
+void winograd_fetch_weight(const WinogradBlocking& blocking, Span<const float> weight, std::int64_t panel,
+                           std::int64_t row, std::int64_t rows, std::int64_t part, std::int64_t parts);
+
 /// Floats that winograd_run needs beside the packed weights, for as many threads as there are now.
 std::int64_t winograd_workspace_size(const WinogradBlocking& blocking);
 
 void winograd_run(const WinogradBlocking& blocking, const Conv2dDims& dims, Span<const float> source,
                   Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                   Span<float> destination);
+
+/// The same from weights as they are, with the same bits. Where all threads work together each panel of
+/// weights is transformed right before it is multiplied, and never leaves the cache.
+std::int64_t winograd_unpacked_workspace_size(const WinogradBlocking& blocking);
+void winograd_run_unpacked(const WinogradBlocking& blocking, const Conv2dDims& dims, Span<const float> source,
+                           Span<const float> weight, const Conv2dEpilogue<float>& epilogue,
+                           Span<float> workspace, Span<float> destination);
 
 }  // namespace atrous::kernels

@@ -9,7 +9,10 @@ namespace {
 namespace wino = winograd;
 
 constexpr std::int64_t kBlockDepth = 256;
-constexpr std::int64_t kBlockFloats = 1 << 20;  // of factors and sums of a block of patches
+constexpr std::int64_t kCachedWeights = 1 << 18;   // that stay in the L2 cache from block to block
+constexpr std::int64_t kCachedFloats = 1 << 17;    // with them: factors and sums of a block of patches
+constexpr std::int64_t kBlockFloats = 1 << 20;     // of other blocks: in the L3 cache
+constexpr std::int64_t kTogetherFloats = 1 << 21;  // of all patches, where threads work together
 
 using Segment = WinogradBlocking::Segment;
 
@@ -37,7 +40,8 @@ double winograd_cost(const WinogradBlocking& b) {
   // Transforming and writing a weight of one pair of points; about 25 as measured, counted half: inference
   // does it once for all images.
   constexpr double kWeight = 12;
-  constexpr double kTransform = 20;  // the same of an input or an output
+  static const double kTransform =
+      getenv("W_TRANSFORM") ? atof(getenv("W_TRANSFORM")) : 20;  // the same of an input or an output
   return double(b.points) * (1 + kTransform / double(b.depth) + kTransform / double(b.columns)) +
          kWeight * b.slot_count;
 }
@@ -89,7 +93,10 @@ WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)
   for (int& slot : slots)
     if (slot == 0) slot = slot_count++;
   const std::int64_t floats = block_depth + Panels{tile, columns}.count() * tile.columns;
-  block_points = std::min(points, std::max<std::int64_t>(kBlockFloats / floats, 256));
+  const bool cached = packed_size() <= kCachedWeights;
+  together = !cached && points * floats <= kTogetherFloats;
+  const std::int64_t most = (cached ? kCachedFloats : kBlockFloats) / floats;
+  block_points = together ? points : std::min(points, std::max<std::int64_t>(most, 256));
 }
 
 std::int64_t WinogradBlocking::packed_size() const {

@@ -53,6 +53,9 @@ ATROUS_INLINE void apply(const Vec* x, int x_stride, Vec* y, int y_stride) {
   }
 }
 
+ATROUS_INLINE const float* const* next_pixels(const WinogradInput& t) { return t.next_pixels; }
+ATROUS_INLINE const float* const* next_pixels(const WinogradOutputGradient&) { return nullptr; }
+
 // Pixels to pairs of points: points = Mh * pixels * Mw', for whole vectors of channels or the last part of
 // one.
 template <class Mh, class Mw, bool kWhole, class Args>
@@ -71,9 +74,13 @@ ATROUS_INLINE void to_points_at(const Args& t, long c) {
   }
   const long place = c / kChunk * t.chunk_step + c % kChunk;
   // Too many streams for the hardware to follow: fetch what is read two vectors ahead, own what is written
-  // next.
+  // next; at the end of this patch those of the one that follows.
+  const long ahead = c + 2 * kLanes, owned = c + kLanes < t.channels ? t.chunk_step : kChunk - place;
+  const bool here = ahead < t.channels || !next_pixels(t);
+  const float* const* fetched = here ? t.pixels : next_pixels(t);
+  const long fetched_at = here ? ahead : ahead - t.channels;
 #pragma GCC unroll 36
-  for (int i = 0; i < in_h * in_w; ++i) __builtin_prefetch(t.pixels[i] + c + 2 * kLanes, 0, 3);
+  for (int i = 0; i < in_h * in_w; ++i) __builtin_prefetch(fetched[i] + fetched_at, 0, 3);
 #pragma GCC unroll 6
   for (int i = 0; i < points_h; ++i) {
     Vec row[points_w];
@@ -82,7 +89,7 @@ ATROUS_INLINE void to_points_at(const Args& t, long c) {
     for (int j = 0; j < points_w; ++j) {
       float* to = t.points[i * points_w + j] + place;
       store(to, row[j]);
-      __builtin_prefetch(to + t.chunk_step, 1, 3);
+      __builtin_prefetch(to + owned, 1, 3);
     }
   }
 }
@@ -102,11 +109,12 @@ void output(const WinogradOutput& t) {
   for (long c = 0; c < t.channels; c += kLanes) {
     Vec middle[out_h * points_w];
     const long panel = c / kPanel, at = c % kPanel;
-    if (at == 0 && c + kPanel < t.channels) {
+    if (at == 0) {  // the next panel, or the first one of the row behind
+      const bool more = c + kPanel < t.channels;
 #pragma GCC unroll 36
       for (int i = 0; i < points_h * points_w; ++i)
         for (int v = 0; v < kPanel; v += 16)
-          __builtin_prefetch(t.points[i] + (panel + 1) * t.panel_step[i] + v, 0, 3);
+          __builtin_prefetch(t.points[i] + (more ? (panel + 1) * t.panel_step[i] : kPanel) + v, 0, 3);
     }
 #pragma GCC unroll 6
     for (int j = 0; j < points_w; ++j) {
@@ -141,6 +149,47 @@ void output(const WinogradOutput& t) {
           store_part(to, y, t.channels - c);
       }
     }
+  }
+}
+
+struct G {
+  static constexpr struct Rows {
+    double v[wino::kRowsOfG][3];
+  } m = [] {
+    Rows g{};
+    for (int i = 0; i < wino::kRowsOfG; ++i)
+      for (int t = 0; t < 3; ++t) g.v[i][t] = wino::g(i, t);
+    return g;
+  }();
+};
+
+// One vector of each pair of rows of G from the nine taps w, row I of G and later: first along the columns of
+// the window, then along its rows.
+template <int J = 0>
+ATROUS_INLINE void weight_columns(const Vec* middle, const int* slots, float* to, long to_step,
+                                  bool past_cache) {
+  if constexpr (J < wino::kRowsOfG) {
+    if (slots[J] >= 0) {
+      const Vec y = dot<G, J, 3>(middle, 1);
+      if (past_cache)
+        store_past_cache(to + slots[J] * to_step, y);
+      else
+        store(to + slots[J] * to_step, y);
+    }
+    weight_columns<J + 1>(middle, slots, to, to_step, past_cache);
+  }
+}
+template <int I = 0>
+ATROUS_INLINE void weight_rows(const Vec* w, const int* slots, const bool* used, float* to, long to_step,
+                               bool past_cache) {
+  if constexpr (I < wino::kRowsOfG) {
+    if (used[I]) {
+      Vec middle[3];
+#pragma GCC unroll 3
+      for (int s = 0; s < 3; ++s) middle[s] = dot<G, I, 3>(w + s, 3);
+      weight_columns(middle, slots + I * wino::kRowsOfG, to, to_step, past_cache);
+    }
+    weight_rows<I + 1>(w, slots, used, to, to_step, past_cache);
   }
 }
 
@@ -194,17 +243,20 @@ void winograd_input(const WinogradInput& t) { choose<Input>(t); }
 void winograd_output(const WinogradOutput& t) { choose<Output>(t); }
 void winograd_output_gradient(const WinogradOutputGradient& t) { choose<OutputGradient>(t); }
 
-void winograd_weight(const float* from, std::int64_t stride, const float* factors, std::int64_t count,
-                     float* to, bool past_cache) {
-  for (std::int64_t i = 0; i < count; i += kLanes) {
-    Vec sum = load(from + i) * factors[0];
-#pragma GCC unroll 9
-    for (int t = 1; t < 9; ++t) sum += load(from + t * stride + i) * factors[t];
-    if (past_cache)
-      store_past_cache(to + i, sum);
-    else
-      store(to + i, sum);
+void winograd_weight(const float* from, std::int64_t tap_step, std::int64_t row_step, std::int64_t rows,
+                     int width, const int* slots, float* to, std::int64_t to_step, bool past_cache) {
+  bool used[wino::kRowsOfG];
+  for (int i = 0; i < wino::kRowsOfG; ++i) {
+    used[i] = false;
+    for (int j = 0; j < wino::kRowsOfG; ++j) used[i] |= slots[i * wino::kRowsOfG + j] >= 0;
   }
+  for (std::int64_t row = 0; row < rows; ++row, from += row_step, to += width)
+    for (int k = 0; k < width; k += kLanes) {
+      Vec w[9];
+#pragma GCC unroll 9
+      for (int t = 0; t < 9; ++t) w[t] = load(from + t * tap_step + k);
+      weight_rows(w, slots, used, to + k, to_step, past_cache);
+    }
 }
 
 void winograd_weight_gradient(const float* from, std::int64_t stride, const float* factors, int slots,

@@ -14,6 +14,7 @@ struct WinogradInput {  // some channels of one input patch
   float* const* points;        ///< for each pair of points: where its channels go, in chunks of kChunk
   std::int64_t chunk_step;     ///< floats from chunk to chunk (gemm_tile_simd.h)
   std::int64_t channels;
+  const float* const* next_pixels = nullptr;  ///< of the patch that follows: fetched; null for none
 };
 ATROUS_SIMD(winograd_input, const WinogradInput& args);
 
@@ -39,13 +40,16 @@ struct WinogradOutputGradient {
 };
 ATROUS_SIMD(winograd_output_gradient, const WinogradOutputGradient& args);
 
-/// to[i] = sum over t < 9 of factors[t] * from[t * stride + i] for i < count, whole vectors; past the cache
-/// only if `to` is aligned to 64 bytes.
-ATROUS_SIMD(winograd_weight, const float* from, std::int64_t stride, const float* factors, std::int64_t count,
-            float* to, bool past_cache);
+/// Transforms weights of 3x3 taps, each `rows` x `width` (whole vectors), taps `tap_step` and rows `row_step`
+/// floats apart:
+///   to[slots[9*i + j] * to_step + row * width + k] =
+///       sum over r, s < 3 of g(i, r) * g(j, s) * from[(3*r + s) * tap_step + row * row_step + k]
+/// for all rows i, j of G whose slot is not negative; past the cache only if `to` is aligned to 64 bytes.
+ATROUS_SIMD(winograd_weight, const float* from, std::int64_t tap_step, std::int64_t row_step,
+            std::int64_t rows, int width, const int* slots, float* to, std::int64_t to_step, bool past_cache);
 
-/// The transpose of winograd_weight: to[t * count + i] = sum over s < slots of factors[9 * s + t] *
-/// from[s * stride + i] for t < 9, i < count.
+/// The transpose of winograd_weight, of `slots` pairs of rows with the factors that each tap has in them:
+/// to[t * count + i] = sum over s < slots of factors[9 * s + t] * from[s * stride + i] for t < 9, i < count.
 ATROUS_SIMD(winograd_weight_gradient, const float* from, std::int64_t stride, const float* factors, int slots,
             std::int64_t count, float* to);
 

@@ -58,6 +58,13 @@ std::vector<float> winograd(Gather direction, const Conv2dDims& d, const std::ve
   const std::vector<float>* all[] = {&packed, &scratch, &out};
   for (int i = 0; i < 3; ++i)
     CHECK(std::all_of(all[i]->begin() + sizes[i], all[i]->end(), [&](float v) { return v == guard; }));
+  // From weights as they are: the same bits.
+  const std::int64_t size = kernels::winograd_unpacked_workspace_size(b);
+  std::vector<float> workspace = memory(size), again = memory(sizes[2]);
+  kernels::winograd_run_unpacked(b, d, source, weight, {}, Span<float>(workspace.data(), size),
+                                 Span<float>(again.data(), sizes[2]));
+  CHECK(std::all_of(workspace.begin() + size, workspace.end(), [&](float v) { return v == guard; }));
+  CHECK(again == out);
   out.resize(std::size_t(sizes[2]));
   return out;
 }
@@ -140,6 +147,22 @@ TEST_CASE("winograd: more patches than a block holds", "[kernels][conv2d][winogr
   check(same(2, 41, 43, 24, 300, 1));
 }
 
+TEST_CASE("winograd: threads work together on few patches, each on its own on many",
+          "[kernels][conv2d][winograd]") {
+  const std::int64_t batch = GENERATE(1, 4);
+  const Conv2dDims d = same(batch, 31, 37, 72, 200, 2);
+  CHECK(kernels::WinogradBlocking(Gather::forward, d).together == (batch == 1));
+  check(d);
+  // Patches of all kinds: more pairs of points than are transformed at a time.
+  const Conv2dDims mixed = same(batch, 9, 13, 90, 70, {2, 5});
+  CHECK(kernels::WinogradBlocking(Gather::forward, mixed).together);
+  CHECK(kernels::WinogradBlocking(Gather::forward, mixed).slot_count > 16);
+  for (const int team : {1, 2, 3, 8}) {
+    const ThreadsScope scope(team);
+    check(mixed);
+  }
+}
+
 TEST_CASE("winograd: is taken where it pays, and `exact` forbids it", "[kernels][conv2d][winograd]") {
   Conv2dDims decoder = same(1, 129, 129, 304, 256, 1);
   CHECK(kernels::takes_winograd(Gather::forward, decoder));
@@ -155,12 +178,14 @@ TEST_CASE("winograd: is taken where it pays, and `exact` forbids it", "[kernels]
 }
 
 TEST_CASE("winograd: the public kernels take it, with bias and activation", "[kernels][conv2d][winograd]") {
-  const Conv2dDims d = same(1, 65, 61, 64, 72, 2);
+  const std::int64_t batch = GENERATE(1, 5);
+  const Conv2dDims d = same(batch, 33, 31, 96, 104, 2);
   REQUIRE(kernels::takes_winograd(Gather::forward, d));
-  const auto x = random_values<float>(d.in_pixels() * 64, 1), weight = random_values<float>(9 * 64 * 72, 2),
-             bias = random_values<float>(72, 3);
+  REQUIRE(kernels::WinogradBlocking(Gather::forward, d).together == (batch == 1));
+  const auto x = random_values<float>(d.in_pixels() * 96, 1), weight = random_values<float>(9 * 96 * 104, 2),
+             bias = random_values<float>(104, 3);
   const auto run = [&](kernels::Activation activation) {
-    std::vector<float> y(std::size_t(d.out_pixels() * 72), 0.0f);
+    std::vector<float> y(std::size_t(d.out_pixels() * 104), 0.0f);
     std::vector<float> scratch(std::size_t(kernels::conv2d_forward_workspace_size<float>(d)));
     kernels::conv2d_forward<float>({}, d, x, weight, {bias, activation}, scratch, y);
     return y;
