@@ -30,6 +30,7 @@ struct DirectBlocking {
   simd::TileShape tile;
   Gather direction;
   bool in_place;               ///< short sums: nothing is packed but the weights (in_place.h)
+  bool phases;                 ///< and the gradient goes by phases
   bool windows;                ///< few channels: whole windows are one sum (window_pack_simd.h)
   bool pairs;                  ///< takes_bf16_pairs(): a row of a matrix is one of pairs of channels
   std::int64_t channels;       ///< of the source

@@ -1,9 +1,11 @@
 #include <algorithm>
+#include <vector>
 
 #include "atrous/core/cpu_isa.h"
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/direct.h"
 #include "atrous/kernels/conv2d/in_place.h"
+#include "atrous/kernels/conv2d/pointwise.h"
 #include "atrous/kernels/conv2d/window_pack_simd.h"
 #include "atrous/kernels/gemm/panels.h"
 
@@ -34,6 +36,7 @@ DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::til
   columns = forward ? d.out_channels : d.in_channels;
   pairs = takes_bf16_pairs(direction, d);
   in_place = !pairs && reads_in_place(direction, d);
+  phases = in_place && !forward && !is_pointwise(d);
   windows = forward && !in_place && window_sums(d);
   if (in_place) {
     taps = 1, depth = d.taps() * channels, window_rows = d.window_h;
@@ -59,7 +62,33 @@ std::int64_t DirectBlocking::a_size() const {
 }
 std::int64_t DirectBlocking::sums_size() const { return block_tiles * tile.rows * block_columns; }
 
+namespace {
+
+// [phase][panel][tap of the phase][depth][column]
+void pack_phases(const DirectBlocking& b, const Conv2dDims& d, Span<const float> weight, Span<float> packed) {
+  const Panels panels{b.tile, b.columns};
+  const std::vector<InPlacePhase> phases = in_place_phases(b, d);
+  const std::int64_t count = std::int64_t(phases.size()) * panels.count();
+  parallel_for(count, grain_of(packed.size() / count), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t i = begin; i < end; ++i) {
+      const InPlacePhase& p = phases[std::size_t(i / panels.count())];
+      const std::int64_t panel = i % panels.count(), column = panel * b.tile.columns;
+      float* to = packed.data() + p.packed + column * p.h.taps * p.w.taps * d.out_channels;
+      for (std::int64_t r = p.h.taps - 1; r >= 0; --r)
+        for (std::int64_t s = p.w.taps - 1; s >= 0; --s, to += d.out_channels * panels.width(panel)) {
+          const std::int64_t tap = (p.h.tap + r * d.stride.h) * d.window_w + p.w.tap + s * d.stride.w;
+          simd::pack_panel_transposed(weight.data() + (tap * b.columns + column) * d.out_channels,
+                                      d.out_channels, d.out_channels, panels.used(panel), panels.width(panel),
+                                      to);
+        }
+    }
+  });
+}
+
+}  // namespace
+
 void direct_pack(const DirectBlocking& b, const Conv2dDims& d, Span<const float> weight, Span<float> packed) {
+  if (b.phases) return pack_phases(b, d, weight, packed);
   const std::int64_t panels = Panels{b.tile, b.columns}.count(), steps = b.depth_blocks * b.taps;
   const std::int64_t grain = grain_of(b.block_depth * b.tile.columns);
   parallel_for(panels * steps, grain, [&](std::int64_t begin, std::int64_t end) {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <vector>
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/in_place_simd.h"
@@ -19,11 +20,15 @@ constexpr int kMostTiles = 4;                     // that use a panel of weights
 constexpr std::int64_t kSetStride = 1024;  // floats: pixels so far apart fall into one set of the L1 cache
 constexpr std::int64_t kApart = 16;        // floats between copied pixels, so that they do not
 
-// The convolution as rows of pixels: those of the map, or all pixels in one where a window is one pixel.
+// The convolution as rows of pixels: those of the map, or all pixels in one where a window is one pixel. Of
+// the gradient, one of its phases (in_place.h).
 struct Lines {
   std::int64_t count, out_w, in_w;  // of lines; of each, pixels of the destination and the source
   std::int64_t in_h, out_h, window_h, window_w, channels, stride_h, stride_w, rate_h, top, left;
   bool apart;  // pixels are copied, further apart than they lie
+  // Where pixel (h, w) of an image's destination lies: first + (h * map_w * step_h + w * step_w) * columns.
+  std::int64_t first = 0, step_h = 1, step_w = 1, map_w, map_h;
+  std::int64_t packed = 0;  // its weights among the packed ones
 
   Lines(const DirectBlocking& b, const Conv2dDims& d)
       : count(d.batch * d.out_h),
@@ -38,9 +43,38 @@ struct Lines {
         stride_w(d.stride.w),
         rate_h(d.rate.h),
         top(d.padding.top),
-        left(d.padding.left) {
+        left(d.padding.left),
+        map_w(d.out_w),
+        map_h(d.out_h) {
     apart = d.taps() == 1 && stride_w * channels % kSetStride == 0;
-    if (is_pointwise(d)) count = in_h = out_h = 1, out_w = in_w = d.in_pixels();
+    if (is_pointwise(d)) count = in_h = out_h = map_h = 1, out_w = in_w = map_w = d.in_pixels();
+  }
+  Lines(const InPlacePhase& p, const Conv2dDims& d)
+      : count(d.batch * p.h.count),
+        out_w(p.w.count),
+        in_w(d.out_w),
+        in_h(d.out_h),
+        out_h(p.h.count),
+        window_h(p.w.taps > 0 ? p.h.taps : 0),
+        window_w(p.w.taps),
+        channels(d.out_channels),
+        stride_h(1),
+        stride_w(1),
+        rate_h(1),
+        top(p.h.before),
+        left(p.w.before),
+        apart(false),
+        first((p.h.at * d.in_w + p.w.at) * d.in_channels),
+        step_h(d.stride.h),
+        step_w(d.stride.w),
+        map_w(d.in_w),
+        map_h(d.in_h),
+        packed(p.packed) {}
+
+  std::int64_t depth() const { return window_h * window_w * channels; }
+  // Of the first pixel of a line in the destination.
+  std::int64_t place(std::int64_t line, std::int64_t columns) const {
+    return first + (line / out_h * map_h + line % out_h * step_h) * map_w * columns;
   }
 
   // Floats of the copied runs of a tile.
@@ -59,34 +93,35 @@ class Worker {
         panels_{blocking.tile, blocking.columns},
         group_(group_of(blocking)),
         source_(source),
-        packed_(packed),
+        packed_(packed + lines.packed),
         bias_(bias),
         residual_(end.residual.data()),
         scratch_(scratch),
         destination_(destination) {
     const std::int64_t depth = l_.window_w * l_.channels;
-    fetches_ = (depth + simd::kNextSteps - 1) / simd::kNextSteps;
+    fetches_ = std::max<std::int64_t>(1, (depth + simd::kNextSteps - 1) / simd::kNextSteps);
     for (InPlaceTile& t : tiles_) {
       t.depth = depth;
       t.a_stride = l_.apart ? l_.channels + kApart : l_.stride_w * l_.channels;
-      t.out_stride = b_.columns;
+      t.out_stride = l_.step_w * b_.columns;
       t.activation = int(end.activation);
     }
   }
 
-  // Pixels [begin, end) of a line, in tiles of one height; the last ones overlap.
+  // Pixels [begin, end) of a line, in whole tiles and a lower one, which may overlap the one before.
   void run(std::int64_t line, std::int64_t begin, std::int64_t end) {
-    const std::int64_t pixels = end - begin, tiles = (pixels + b_.tile.rows - 1) / b_.tile.rows;
+    const std::int64_t pixels = end - begin, whole = b_.tile.rows, tiles = (pixels + whole - 1) / whole;
     if (pixels <= 0) return;
-    const int height = simd::in_place_height(int((pixels + tiles - 1) / tiles));
+    const int last = simd::in_place_height(int(pixels - (tiles - 1) * whole));
     find_runs(line);
     for (std::int64_t first = 0; first < tiles; first += group_) {
       const std::int64_t count = std::min<std::int64_t>(group_, tiles - first);
       for (std::int64_t i = 0; i < count; ++i) {
         InPlaceTile& tile = tiles_[std::size_t(i)];
-        tile.rows = height, tile.store_rows = int(std::min<std::int64_t>(height, pixels));
-        place(tile, i, line, std::max(begin, std::min(begin + pixels * (first + i) / tiles, end - height)),
-              end);
+        const bool lower = first + i + 1 == tiles;
+        tile.rows = lower ? last : int(whole),
+        tile.store_rows = int(std::min<std::int64_t>(tile.rows, pixels));
+        place(tile, i, lower ? std::max(begin, end - last) : begin + (first + i) * whole, end);
       }
       multiply(count);
     }
@@ -99,6 +134,7 @@ class Worker {
   // The rows of the window that lie in the map, as rows of the source.
   void find_runs(std::int64_t line) {
     const std::int64_t image = line / l_.out_h, at = line % l_.out_h * l_.stride_h - l_.top;
+    line_ = l_.place(line, b_.columns);
     runs_ = 0;
     for (std::int64_t r = 0; r < l_.window_h; ++r) {
       const std::int64_t h = at + r * l_.rate_h;
@@ -109,7 +145,7 @@ class Worker {
   }
 
   // Where the runs of the tile at pixel `at` lie, and its results.
-  void place(InPlaceTile& t, std::int64_t slot, std::int64_t line, std::int64_t at, std::int64_t end) {
+  void place(InPlaceTile& t, std::int64_t slot, std::int64_t at, std::int64_t end) {
     const std::int64_t first = at * l_.stride_w - l_.left;
     const std::int64_t span = (t.rows - 1) * l_.stride_w + l_.window_w;
     const bool inside = first >= 0 && first + span <= l_.in_w && !l_.apart;
@@ -122,8 +158,9 @@ class Worker {
         t.a[run] = spread(t, scratch, row_[run], first);
       else
         t.a[run] = copied(scratch + run * span * l_.channels, row_[run], first, span);
-    t.out = destination_ + (line * l_.out_w + at) * b_.columns;
-    t.residual = residual_ ? residual_ + (line * l_.out_w + at) * b_.columns : nullptr;
+    const std::int64_t to = line_ + at * t.out_stride;
+    t.out = destination_ + to;
+    t.residual = residual_ ? residual_ + to : nullptr;
     // The next group's runs are fetched meanwhile, by each panel its share.
     t.ahead = group_ * t.rows * t.a_stride;
     const std::int64_t floats = std::min(t.rows * t.a_stride, (end - at) * t.a_stride - t.ahead);
@@ -134,7 +171,7 @@ class Worker {
   // A panel of weights after the other, for all tiles of the group.
   void multiply(std::int64_t count) {
     for (std::int64_t p = 0; p < panels_.count(); ++p) {
-      const float* panel = packed_ + p * b_.tile.columns * b_.depth;
+      const float* panel = packed_ + p * b_.tile.columns * l_.depth();
       for (std::int64_t i = 0; i < count; ++i) {
         InPlaceTile& t = tiles_[std::size_t(i)];
         t.columns = panels_.used(p);
@@ -155,7 +192,7 @@ class Worker {
     const std::int64_t from = std::clamp<std::int64_t>(first, 0, l_.in_w),
                        until = std::clamp<std::int64_t>(first + span, from, l_.in_w);
     std::fill(to, to + span * c, 0.0f);
-    std::copy(row + from * c, row + until * c, to + (from - first) * c);
+    if (from < until) std::copy(row + from * c, row + until * c, to + (from - first) * c);
     return to;
   }
 
@@ -177,6 +214,7 @@ class Worker {
   std::array<InPlaceTile, kMostTiles> tiles_;
   std::int64_t fetches_;  // times that a tile fetches something, in each run
   int runs_ = 0;
+  std::int64_t line_ = 0;  // where the line begins in the destination
   const float* row_[simd::kMostRuns];
   std::int64_t window_row_[simd::kMostRuns];
 };
@@ -187,32 +225,88 @@ bool reads_in_place(Gather direction, const Conv2dDims& d) {
   const bool forward = direction == Gather::forward;
   const std::int64_t depth = d.taps() * (forward ? d.in_channels : d.out_channels);
   const std::int64_t weights = d.taps() * d.in_channels * d.out_channels;
-  if (depth > kMostDepth || depth == 0 || weights > kMostWeights || d.window_h > simd::kMostRuns)
-    return false;
-  if (!forward) return is_pointwise(d);
+  if (depth == 0 || weights > kMostWeights || d.window_h > simd::kMostRuns) return false;
+  if (!forward && !is_pointwise(d))
+    return d.rate == PerAxis(1) && depth <= kMostDepth * d.stride.h * d.stride.w;
+  if (depth > kMostDepth) return false;
   if (d.taps() == 1) return d.padding == Padding(0);
   return d.rate.w == 1 || d.window_w == 1;
 }
 
+std::vector<InPlacePhase> in_place_phases(const DirectBlocking& b, const Conv2dDims& d) {
+  // Position at + i*stride gathers from (at + before - r) / stride through every stride-th tap r, the last
+  // one first.
+  const auto along = [](std::int64_t in, std::int64_t taps, std::int64_t before, std::int64_t stride) {
+    std::vector<InPlacePhase::Axis> axis;
+    for (std::int64_t at = 0; at < std::min(in, stride); ++at) {
+      const std::int64_t tap = ((at + before) % stride + stride) % stride;
+      const std::int64_t count = tap < taps ? (taps - tap + stride - 1) / stride : 0;
+      axis.push_back(
+          {at, (in - at + stride - 1) / stride, tap, count, count - 1 - (at + before - tap) / stride});
+    }
+    return axis;
+  };
+  std::vector<InPlacePhase> phases;
+  std::int64_t packed = 0;
+  for (const auto& h : along(d.in_h, d.window_h, d.padding.top, d.stride.h))
+    for (const auto& w : along(d.in_w, d.window_w, d.padding.left, d.stride.w)) {
+      phases.push_back({h, w, packed});
+      packed += h.taps * w.taps * d.out_channels * round_up(b.columns, b.tile.lanes);
+    }
+  return phases;
+}
+
+namespace {
+
+// What a convolution is made of, in the order of their rows in the destination.
+std::vector<Lines> lines_of(const DirectBlocking& b, const Conv2dDims& d) {
+  std::vector<Lines> lines;
+  if (!b.phases)
+    lines.emplace_back(b, d);
+  else
+    for (const InPlacePhase& p : in_place_phases(b, d)) lines.emplace_back(p, d);
+  return lines;
+}
+
+}  // namespace
+
 std::int64_t in_place_scratch_size(const DirectBlocking& b, const Conv2dDims& d) {
-  return Worker::group_of(b) * Lines(b, d).scratch_size();
+  std::int64_t size = 1;
+  for (const Lines& lines : lines_of(b, d)) size = std::max(size, lines.scratch_size());
+  return Worker::group_of(b) * size;
 }
 
 void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* source, const float* packed,
                   const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
                   float* destination) {
-  const Lines lines(b, dims);
+  const std::vector<Lines> phases = lines_of(b, dims);
+  if (phases.empty()) return;
   const std::int64_t each = in_place_scratch_size(b, dims);
-  const std::int64_t work = dims.out_pixels() * b.depth * b.columns;
+  const bool one_line = phases.size() == 1 && phases[0].count == 1;
+  const std::int64_t rows = dims.batch * phases[0].map_h,
+                     across = b.phases ? std::min(dims.stride.w, dims.in_w) : 1;
+  const std::int64_t work = (b.phases ? dims.out_pixels() : rows * phases[0].out_w) * b.depth * b.columns;
   const std::int64_t parts = std::min<std::int64_t>({threads(), scratch.size() / each, 1 + work / kPartWork});
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
-      Worker worker(b, lines, source, packed, bias, epilogue, scratch.data() + part * each, destination);
-      if (lines.count == 1)
-        worker.run(0, lines.out_w * part / parts, lines.out_w * (part + 1) / parts);
-      else
-        for (std::int64_t i = lines.count * part / parts; i < lines.count * (part + 1) / parts; ++i)
-          worker.run(i, 0, lines.out_w);
+      std::vector<Worker> workers;
+      for (const Lines& lines : phases)
+        workers.emplace_back(b, lines, source, packed, bias, epilogue, scratch.data() + part * each,
+                             destination);
+      if (one_line) {
+        const std::int64_t width = phases[0].out_w;
+        workers[0].run(0, width * part / parts, width * (part + 1) / parts);
+        continue;
+      }
+      for (std::int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
+        // All phases that lie in this row of the destination.
+        const std::int64_t h = row % phases[0].map_h, image = row / phases[0].map_h;
+        const std::int64_t down = b.phases ? h % dims.stride.h : 0;
+        for (std::int64_t i = down * across; i < (down + 1) * across; ++i) {
+          const Lines& l = phases[std::size_t(i)];
+          workers[std::size_t(i)].run(image * l.out_h + h / l.step_h, 0, l.out_w);
+        }
+      }
     }
   });
 }

@@ -386,9 +386,10 @@ TEST_CASE("conv2d kernels: short sums are read in place, at every edge of their 
   Conv2dDims stem = {.batch = 1, .in_h = 33, .in_w = 65, .in_channels = 3, .out_channels = 32};
   stem.window_h = stem.window_w = 3, stem.padding = 1, stem.stride = 2;
   CHECK(reads_in_place(Gather::forward, sized(stem)));
-  CHECK_FALSE(reads_in_place(Gather::backward_input, sized(stem)));
+  CHECK(reads_in_place(Gather::backward_input, sized(stem)));
   stem.rate = 2;  // taps do not lie side by side
   CHECK_FALSE(reads_in_place(Gather::forward, sized(stem)));
+  CHECK_FALSE(reads_in_place(Gather::backward_input, sized(stem)));
   CHECK_FALSE(reads_in_place(
       Gather::forward, sized({.batch = 1, .in_h = 9, .in_w = 9, .in_channels = 3000, .out_channels = 8})));
 
@@ -408,6 +409,24 @@ TEST_CASE("conv2d kernels: short sums are read in place, at every edge of their 
   check_all({.batch = 1, .in_h = 7, .in_w = 11, .in_channels = 600, .out_channels = 470});
 }
 
+TEST_CASE("conv2d kernels: the gradient of a stride is read in place, phase by phase", "[kernels][conv2d]") {
+  const std::int64_t window = GENERATE(1, 2, 3, 4, 5), out_channels = GENERATE(3, 21, 40);
+  for (const PerAxis stride : {PerAxis(2), PerAxis(3, 2), PerAxis(5, 1)})
+    for (const Padding& padding : {Padding(0), Padding(1), Padding(0, 2, 3, 1)}) {
+      const Conv2dDims d{.batch = 2,
+                         .in_h = 9,
+                         .in_w = 37,
+                         .in_channels = 18,
+                         .out_channels = out_channels,
+                         .window_h = window,
+                         .window_w = window,
+                         .stride = stride,
+                         .padding = padding};
+      CHECK(kernels::reads_in_place(kernels::Gather::backward_input, kernels::with_output_size(d)));
+      check_all(d);
+    }
+}
+
 TEST_CASE("conv2d kernels: short sums have the same bits for every number of threads", "[kernels][conv2d]") {
   for (const std::int64_t taps : {1, 3}) {
     const Problem<float> p(kernels::with_output_size({.batch = 3,
@@ -419,12 +438,18 @@ TEST_CASE("conv2d kernels: short sums have the same bits for every number of thr
                                                       .window_w = taps,
                                                       .padding = taps / 2}));
     REQUIRE(kernels::reads_in_place(kernels::Gather::forward, p.d));
-    std::vector<std::vector<float>> y;
+    Conv2dDims strided = p.d;
+    strided.stride = 2;
+    const Problem<float> upwards(kernels::with_output_size(strided));
+    REQUIRE(kernels::reads_in_place(kernels::Gather::backward_input, upwards.d));
+    std::vector<std::vector<float>> y, dx;
     for (const int team : {1, 2, 3, 7}) {
       const ThreadsScope scope(team);
       y.push_back(p.forward(true, Activation::relu));
+      dx.push_back(upwards.backward_input());
     }
     for (const auto& other : y) CHECK(other == y[0]);
+    for (const auto& other : dx) CHECK(other == dx[0]);
   }
 }
 
