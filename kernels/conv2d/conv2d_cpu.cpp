@@ -81,9 +81,11 @@ std::int64_t unpacked_workspace_size(Gather direction, const Conv2dDims& dims) {
 void run_unpacked(Gather direction, const Conv2dDims& dims, Span<const float> source,
                   Span<const float> weight, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                   Span<float> destination) {
-  if (takes_winograd(direction, dims))
+  if (takes_winograd(direction, dims)) {
+    if (verbose("dispatch")) say_dispatch(name_of(direction), Dtype::f32, dims, way_of(direction, dims));
     return winograd_run_unpacked(WinogradBlocking(direction, dims), dims, source, weight, epilogue, workspace,
                                  destination);
+  }
   const std::int64_t size = packed_size(direction, dims);
   pack(direction, dims, weight, workspace.part(0, size));
   run(direction, dims, source, workspace.part(0, size), epilogue,
