@@ -18,7 +18,9 @@ namespace {
 
 namespace wino = winograd;
 
-constexpr std::int64_t kBlockFloats = 1 << 21;  // transformed x and dy of a block: in the L3 cache
+constexpr std::int64_t kBlockFloats = 1 << 21;   // transformed x and dy of a block: in the L3 cache
+constexpr std::int64_t kCachedFloats = 1 << 17;  // or, where that still makes long sums, in the L2 cache
+constexpr std::int64_t kLeastPoints = 1024;      // of a block
 constexpr std::int64_t kBlockTiles = 12;
 constexpr int kMostPairs = wino::kMostIns * wino::kMostIns;
 alignas(64) constexpr float kZeros[4096 + 64] = {};  // a pixel outside of the picture
@@ -42,7 +44,16 @@ class Pass {
         sums_(sums),
         patches_(winograd_patches(b_.patches, dims.batch)),
         rows_(patches_.size()),
-        slots_(std::size_t(b_.patches.slot_count)) {}
+        slots_(std::size_t(b_.patches.slot_count)) {
+    for (int h = 0; h < wino::kSchemes; ++h)
+      for (int w = 0; w < wino::kSchemes; ++w)
+        for (int i = 0; i < wino::points(h); ++i)
+          for (int j = 0; j < wino::points(w); ++j) {
+            const int row = wino::row_of_g(h, i), column = wino::row_of_g(w, j);
+            slots_of_[h][w][i * wino::points(w) + j] =
+                b_.patches.slots[std::size_t(row * wino::kRowsOfG + column)];
+          }
+  }
 
   const std::vector<WinogradPatch>& patches() const { return patches_; }
 
@@ -72,13 +83,14 @@ class Pass {
       x_points[pair] = s.x + row * b_.row_floats();
       dy_points[pair++] = s.dy + row * b_.column_floats();
     });
-    for (int i = 0; i < wino::ins(p.scheme_h); ++i)
+    for (int i = 0; i < wino::ins(p.scheme_h); ++i) {
+      const std::int64_t h = p.h + (i + wino::first_in(p.scheme_h)) * d_.rate.h;
+      const float* row = h < 0 || h >= d_.in_h ? nullptr : x_ + (p.image * d_.in_h + h) * d_.in_w * b_.rows;
       for (int j = 0; j < wino::ins(p.scheme_w); ++j) {
-        const std::int64_t h = p.h + (i + wino::first_in(p.scheme_h)) * d_.rate.h;
         const std::int64_t w = p.w + (j + wino::first_in(p.scheme_w)) * d_.rate.w;
-        const bool outside = h < 0 || h >= d_.in_h || w < 0 || w >= d_.in_w;
-        pixels[count++] = outside ? kZeros : x_ + ((p.image * d_.in_h + h) * d_.in_w + w) * b_.rows;
+        pixels[count++] = !row || w < 0 || w >= d_.in_w ? kZeros : row + w * b_.rows;
       }
+    }
     simd::winograd_input({p.scheme_h, p.scheme_w, pixels, x_points, simd::kChunk, b_.rows});
     count = 0;
     for (int i = 0; i < wino::outs(p.scheme_h); ++i)
@@ -127,10 +139,9 @@ class Pass {
 
   template <class F>
   void for_each_slot(const WinogradPatch& p, const F& f) {
-    for (int i = 0; i < wino::points(p.scheme_h); ++i)
-      for (int j = 0; j < wino::points(p.scheme_w); ++j)
-        f(slots_[std::size_t(b_.patches.slots[std::size_t(wino::row_of_g(p.scheme_h, i) * wino::kRowsOfG +
-                                                          wino::row_of_g(p.scheme_w, j))])]);
+    const int pairs = wino::points(p.scheme_h) * wino::points(p.scheme_w);
+    const int* slots = slots_of_[p.scheme_h][p.scheme_w];
+    for (int pair = 0; pair < pairs; ++pair) f(slots_[std::size_t(slots[pair])]);
   }
 
   const WinogradWeightGradientBlocking& b_;
@@ -140,6 +151,8 @@ class Pass {
   std::vector<WinogradPatch> patches_;
   std::vector<std::array<std::int32_t, kMostPairs>> rows_;
   std::vector<Slot> slots_;
+  int slots_of_[wino::kSchemes][wino::kSchemes]
+               [kMostPairs];  // by the schemes of a patch: -1 for unused pairs
 };
 
 // Parts of nearly equal cost: calls f(item) for each item of the part.
@@ -176,7 +189,9 @@ WinogradWeightGradientBlocking::WinogradWeightGradientBlocking(const Conv2dDims&
   panels = (columns + tile.columns - 1) / tile.columns;
   const std::int64_t groups = (tiles + kBlockTiles - 1) / kBlockTiles;
   block_tiles = (tiles + groups - 1) / groups;
-  const std::int64_t most = std::max<std::int64_t>(kBlockFloats / (row_floats() + column_floats()), 1024);
+  const std::int64_t floats = row_floats() + column_floats();
+  const std::int64_t block_floats = floats * kLeastPoints <= kCachedFloats ? kCachedFloats : kBlockFloats;
+  const std::int64_t most = std::max(block_floats / floats, kLeastPoints);
   blocks = std::max<std::int64_t>(1, (patches.points + most - 1) / most);
   block_points = (patches.points + blocks - 1) / blocks;
 }
