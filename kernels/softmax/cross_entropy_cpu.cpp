@@ -38,23 +38,28 @@ namespace cpu {
 template <class T>
 void cross_entropy_targets(Stream, const SoftmaxDims& dims, std::int64_t ignore_label, Span<const T> labels,
                            Span<std::int32_t> targets, Span<std::int64_t> first_bad) {
+  constexpr std::int64_t kMost = std::numeric_limits<std::int32_t>::max();
+  const auto classes = std::int32_t(std::min(dims.classes, kMost));
+  const auto ignore = std::int32_t(ignore_label);
+  const bool ignores = ignore == ignore_label;  // else no label can be it
   std::mutex lock;
   first_bad[0] = dims.pixels;
   parallel_for(dims.pixels, 1 << 14, [&](std::int64_t begin, std::int64_t end) {
-    // Without a branch or a minimum, so that the compiler can vectorise it; a bad label is looked for
-    // afterwards.
-    const auto ignored = [&](std::int64_t p) { return std::int64_t(labels[p]) == ignore_label; };
-    const auto is_class = [&](std::int64_t p) {
-      return labels[p] >= 0 && std::int64_t(labels[p]) < dims.classes;
-    };
-    bool all_good = true;
+    // Without a branch or a minimum, and in 32 bits, so that the compiler can vectorise it; a bad label is
+    // looked for afterwards.
+    const auto ignored = [=](std::int32_t label) { return ignores & (label == ignore); };
+    const auto is_class = [=](std::int32_t label) { return (label >= 0) & (label < classes); };
+    const T* const from = labels.data();
+    std::int32_t* const to = targets.data();
+    std::int32_t all_good = 1;
     for (std::int64_t p = begin; p < end; ++p) {
-      targets[p] = (!ignored(p) & is_class(p)) ? std::int32_t(labels[p]) : -1;
-      all_good &= ignored(p) | is_class(p);
+      const std::int32_t label = from[p];
+      to[p] = (ignored(label) | !is_class(label)) ? -1 : label;
+      all_good &= ignored(label) | is_class(label);
     }
     if (all_good) return;
     std::int64_t bad = begin;
-    while (ignored(bad) || is_class(bad)) ++bad;
+    while (ignored(from[bad]) || is_class(from[bad])) ++bad;
     const std::lock_guard hold(lock);
     first_bad[0] = std::min(first_bad[0], bad);
   });
@@ -89,16 +94,18 @@ void equal_scales(const SoftmaxDims& dims, Span<const std::int32_t> targets, Spa
   const std::int64_t chunks = chunks_of(dims);
   parallel_for(chunks, 16, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
+      const std::int32_t* const from = targets.data() + q * kChunk;
+      const std::int64_t count = std::min(kChunk, dims.pixels - q * kChunk);
       std::int32_t valid = 0;
-      const std::int64_t first = q * kChunk, count = std::min(kChunk, dims.pixels - first);
-      for (std::int64_t i = 0; i < count; ++i) valid += targets[first + i] >= 0;
+      for (std::int64_t i = 0; i < count; ++i) valid += from[i] >= 0;
       sums[q] = double(valid);
     }
   });
   double total = 0;
   for (std::int64_t q = 0; q < chunks; ++q) total += sums[q];
   const T scale = total > 0 ? T(1 / total) : T(0);
-  for_each(dims.pixels, [=](std::int64_t p) { scales[p] = targets[p] < 0 ? T(0) : scale; });
+  const std::int32_t* const from = targets.data();
+  for_each(dims.pixels, [=, to = scales.data()](std::int64_t p) { to[p] = from[p] < 0 ? T(0) : scale; });
 }
 
 // Sets the scales of all but the hardest pixels to 0.
