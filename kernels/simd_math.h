@@ -89,9 +89,9 @@ ATROUS_INLINE void transpose(Vec (&v)[kLanes]) {
 }
 
 /// `count` <= kLanes pixels of `channels` values each become `channels` vectors, a lane a pixel: planes[c *
-/// kLanes
-/// + j] = pixels[j * channels + c]. Lanes from `count` on repeat a pixel.
-ATROUS_INLINE void load_planes(const float* pixels, long channels, long count, float* planes) {
+/// stride + j] = pixels[j * channels + c]. Lanes from `count` on repeat a pixel.
+ATROUS_INLINE void load_planes(const float* pixels, long channels, long count, float* planes,
+                               long stride = kLanes) {
   for (long begin = 0; begin < channels; begin += kLanes) {
     // Where there are enough channels the last block overlaps the one before.
     const bool narrow = channels < kLanes;
@@ -106,7 +106,7 @@ ATROUS_INLINE void load_planes(const float* pixels, long channels, long count, f
     transpose(v);
 #pragma GCC unroll 16
     for (int j = 0; j < kLanes; ++j)
-      if (j < width) store(planes + (first + j) * kLanes, v[j]);
+      if (j < width) store(planes + (first + j) * stride, v[j]);
   }
 }
 

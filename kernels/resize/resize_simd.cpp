@@ -1,5 +1,6 @@
 #include "atrous/kernels/resize/resize_simd.h"
 
+#include "atrous/kernels/resize/resize_sample.h"
 #include "atrous/kernels/simd_math.h"
 
 namespace atrous::kernels::simd::ATROUS_ISA {
@@ -86,31 +87,15 @@ void blend_rows(const float* upper, const float* lower, float row_weight, long n
     store_part(to + i, blend(load_part(upper + i, n - i), load_part(lower + i, n - i), row_weight), n - i);
 }
 
-// A vector of outputs at a time. Upwards they read no more neighbours than a vector holds: one load of a
-// class and two permutations, for the left and the right pixels.
 void resize_argmax(const float* planes, long stride, long classes, const ResizeColumns& columns,
                    std::uint8_t* labels8, std::int32_t* labels32) {
   for (long p = 0; p < columns.count; p += kLanes) {
     const long count = columns.count - p < kLanes ? columns.count - p : kLanes;
-    const long base = columns.low[p], last = columns.high[p + count - 1];
-    const bool near = last - base < kLanes;
-    const IntVec left_at = load(columns.low + p) - std::int32_t(base),
-                 right_at = load(columns.high + p) - std::int32_t(base);
-    const Vec weight = load(columns.weight + p);
+    const ColumnSampler sample(columns, p);
     Vec best{};
     IntVec label{};
     for (long c = 0; c < classes; ++c) {
-      const float* plane = planes + c * stride + base;
-      Vec left, right;
-      if (near) {
-        const Vec window = load(plane);
-        left = __builtin_shuffle(window, left_at);
-        right = __builtin_shuffle(window, right_at);
-      } else {
-        for (long j = 0; j < kLanes; ++j) left[j] = plane[left_at[j]], right[j] = plane[right_at[j]];
-      }
-      const Vec between = left + weight * (right - left);
-      const Vec v = weight == Vec{} ? left : between;
+      const Vec v = sample(planes + c * stride);
       const IntVec greater = c == 0 ? IntVec{} - 1 : v > best;
       best = greater ? v : best;
       label = greater ? IntVec{} + std::int32_t(c) : label;

@@ -7,11 +7,13 @@
 #include "atrous/kernels/resize/resize_body.h"
 #include "atrous/kernels/resize/resize_simd.h"
 #include "atrous/kernels/softmax/softmax_simd.h"
+#include "atrous/kernels/upsample/upsample_simd.h"
 
-// A thread takes chunks of coarse rows. The fine rows between coarse rows k and k + 1 are stretched a block
-// of columns at a time, their losses and gradients taken, and the gradients gathered by columns into one
-// coarse line, which is shared out to rows k and k + 1. The last row of a chunk belongs to the next one: it
-// goes to the workspace, and is added at the end. So every sum has one order, whatever the threads.
+// A thread takes chunks of coarse rows. Few classes go through planes, further down. Else the fine rows
+// between coarse rows k and k + 1 are stretched a block of columns at a time, their losses and gradients
+// taken, and the gradients gathered by columns into one coarse line, which is shared out to rows k and k + 1.
+// The last row of a chunk belongs to the next one: it goes to the workspace, and is added at the end. So
+// every sum has one order, whatever the threads.
 
 namespace atrous::kernels::fast {
 namespace {
@@ -112,14 +114,113 @@ void upsample_losses(const ResizeDims& d, Span<const float> logits, Span<const s
   });
 }
 
+namespace {
+
+// The fused loss and gradient over planes, for few classes. Columns go in blocks whose fine gradients stay
+// near: those of the rows between two coarse rows are summed class by class, once for the coarse row above
+// and once for the one below, and gathered by columns when the interval is through.
+
+constexpr std::int64_t kPlaneColumns = 128;  // fine columns of a block, at most
+constexpr std::int64_t kPlanes = simd::kMostPlaneClasses * (kPlaneColumns + 32);
+
+bool by_planes(const ResizeDims& d) { return d.channels <= simd::kMostPlaneClasses; }
+
+// Blocks of nearly equal width, in whole vectors.
+std::int64_t plane_columns(const ResizeDims& d) {
+  const std::int64_t blocks = (d.out_w + kPlaneColumns - 1) / kPlaneColumns;
+  return ((d.out_w + blocks - 1) / blocks + 15) / 16 * 16;
+}
+
+class PlaneBlock {
+ public:
+  PlaneBlock(const ResizeDims& dims, const float* logits) : d_(dims), logits_(logits), rows_(rows_of(dims)) {}
+
+  void move_to(std::int64_t first, std::int64_t count) {
+    columns_.fill(columns_of(d_), first, count);
+    for (std::int64_t j = 0; j < count; ++j) columns_.lows[j] -= low(), columns_.highs[j] -= low();
+    for (std::int64_t j = count; j % 16 != 0; ++j) {
+      columns_.lows[j] = columns_.lows[j - 1];
+      columns_.highs[j] = columns_.highs[j - 1];
+      columns_.weights[j] = columns_.weights[j - 1];
+    }
+    stride_ = (columns_.coarse + 15) / 16 * 16 + 16;
+    fine_stride_ = (count + 15) / 16 * 16;
+    upper_row_ = lower_row_ = -1;
+  }
+
+  // The losses of the fine rows between coarse rows `from` and `to` of an image. gradient_of(k) says where
+  // the gradient of coarse row k goes, or null for none; that of the columns at hand is added.
+  template <class GradientOf>
+  double run(std::int64_t image, std::int64_t from, std::int64_t to, const std::int32_t* targets,
+             const float* scales, const GradientOf& gradient_of) {
+    double sum = 0;
+    for (std::int64_t k = from; k < to; ++k) {
+      const std::int64_t begin = rows_.first(k), end = rows_.first(k + 1);
+      if (begin == end) continue;
+      float* const dx = gradient_of(k);
+      bool below = false;
+      if (dx) clear(above_);
+      for (std::int64_t row = begin; row < end; ++row) {
+        const ResizeTap tap = rows_.tap(row);
+        const auto weight = float(tap.weight);
+        if (dx && weight != 0 && !below) clear(below_), below = true;
+        const std::int64_t p = (image * d_.out_h + row) * d_.out_w + columns_.first;
+        sum += simd::upsample_row({between(image * d_.in_h + k, weight), stride_, d_.channels,
+                                   columns_.columns(), targets + p, scales + p, weight, dx ? above_ : nullptr,
+                                   below_, fine_stride_});
+      }
+      if (dx) gather(above_, dx);
+      if (below) gather(below_, gradient_of(k + 1));
+    }
+    return sum;
+  }
+
+ private:
+  std::int64_t low() const { return columns_.low; }
+  void clear(float* fine) const { std::fill_n(fine, d_.channels * fine_stride_, 0.0f); }
+
+  // The logits `weight` below coarse row `row`, counted through the batch.
+  const float* between(std::int64_t row, float weight) {
+    if (row == lower_row_) std::swap(upper_, lower_), std::swap(upper_row_, lower_row_);
+    load(row, upper_, upper_row_);
+    if (weight == 0) return upper_;
+    load(row + 1, lower_, lower_row_);
+    simd::blend_rows(upper_, lower_, weight, d_.channels * stride_, blended_);
+    return blended_;
+  }
+  void load(std::int64_t row, float* planes, std::int64_t& loaded) const {
+    if (loaded == row) return;
+    simd::pixels_to_planes(logits_ + (row * d_.in_w + low()) * d_.channels, columns_.coarse, d_.channels,
+                           stride_, planes);
+    loaded = row;
+  }
+  void gather(const float* fine, float* coarse_row) {
+    const float one = 1;
+    simd::planes_to_pixels(fine, columns_.count, d_.channels, fine_stride_, pixels_);
+    simd::resize_gather(pixels_, 0, &one, 1, d_.channels, columns_.windows, columns_.coarse, coarse_);
+    simd::resize_share(coarse_, columns_.coarse * d_.channels, 0, coarse_row + low() * d_.channels, nullptr);
+  }
+
+  const ResizeDims& d_;
+  const float* const logits_;
+  const ResizeAxis rows_;
+  ColumnBlock columns_;
+  std::int64_t stride_ = 0, fine_stride_ = 0;
+  std::int64_t upper_row_ = -1, lower_row_ = -1;  // what the planes hold
+  float planes_[2][kPlanes] = {}, blended_[kPlanes], above_[kPlanes], below_[kPlanes], pixels_[kPlanes],
+        coarse_[kPlanes];
+  float *upper_ = planes_[0], *lower_ = planes_[1];
+};
+
+}  // namespace
+
 void upsample_cross_entropy(const ResizeDims& d, Span<const float> logits, Span<const std::int32_t> targets,
                             Span<const float> scales, Span<double> sums, Span<float> workspace,
                             Span<float> dlogits) {
-  const std::int64_t width = block_columns(d), line = d.in_w * d.channels;
+  const bool planes = by_planes(d);
+  const std::int64_t width = planes ? plane_columns(d) : block_columns(d), line = d.in_w * d.channels;
   const bool wants_gradient = !dlogits.empty();
   for_each_chunk(d, [&](std::int64_t image, std::int64_t from, std::int64_t to, std::int64_t number) {
-    float fine[kBuffer], gradient[kBuffer], coarse[kBuffer + simd::kMostClasses];
-    ColumnBlock block;
     double sum = 0;
     float* const dx = wants_gradient ? dlogits.data() + image * d.in_h * line : nullptr;
     float* const next_chunk = wants_gradient ? workspace.data() + number * line : nullptr;
@@ -127,6 +228,19 @@ void upsample_cross_entropy(const ResizeDims& d, Span<const float> logits, Span<
       std::fill(dx + from * line, dx + to * line, 0.0f);
       std::fill(next_chunk, next_chunk + line, 0.0f);
     }
+    if (planes) {
+      PlaneBlock block(d, logits.data());
+      for (std::int64_t first = 0; first < d.out_w; first += width) {
+        block.move_to(first, std::min(width, d.out_w - first));
+        sum += block.run(image, from, to, targets.data(), scales.data(), [&](std::int64_t k) {
+          return !wants_gradient ? nullptr : k < to ? dx + k * line : next_chunk;
+        });
+      }
+      sums[number] = sum;
+      return;
+    }
+    float fine[kBuffer], gradient[kBuffer], coarse[kBuffer + simd::kMostClasses];
+    ColumnBlock block;
     for (std::int64_t first = 0; first < d.out_w; first += width) {
       block.fill(columns_of(d), first, std::min(width, d.out_w - first));
       for_each_fine_row(

@@ -34,8 +34,9 @@ Tensor random_labels(const Shape& shape, std::int64_t classes) {
 
 TEST_CASE("upsample_cross_entropy: the loss and the gradient of resizing first", "[autograd][upsample]") {
   const bool aligned = GENERATE(true, false);
-  const Shape coarse = GENERATE(Shape{2, 17, 17, 21}, Shape{1, 33, 9, 6}, Shape{1, 9, 9, 150});
-  const std::int64_t out_h = 4 * coarse[1] - 3, out_w = GENERATE(65, 40);
+  const Shape coarse =
+      GENERATE(Shape{2, 17, 17, 21}, Shape{1, 33, 9, 6}, Shape{1, 9, 9, 150}, Shape{1, 6, 40, 7});
+  const std::int64_t out_h = 4 * coarse[1] - 3, out_w = GENERATE(65, 40, 300);
   const Tensor values = random_logits(coarse), labels = random_labels({coarse[0], out_h, out_w}, coarse[3]);
   const CrossEntropyOptions loss{.hard_fraction = GENERATE(1.0, 0.3)};
 
