@@ -5,6 +5,7 @@
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/conv2d_body.h"
+#include "atrous/kernels/conv2d/conv2d_cpu.h"
 #include "atrous/kernels/conv2d/direct.h"
 #include "atrous/kernels/conv2d/dispatch.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
@@ -77,19 +78,6 @@ std::int64_t unpacked_workspace_size(Gather direction, const Conv2dDims& dims) {
   if (takes_winograd(direction, dims))
     return winograd_unpacked_workspace_size(WinogradBlocking(direction, dims));
   return packed_size(direction, dims) + workspace_size(direction, dims);
-}
-void run_unpacked(Gather direction, const Conv2dDims& dims, Span<const float> source,
-                  Span<const float> weight, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
-                  Span<float> destination) {
-  if (takes_winograd(direction, dims)) {
-    if (verbose("dispatch")) say_dispatch(name_of(direction), Dtype::f32, dims, way_of(direction, dims));
-    return winograd_run_unpacked(WinogradBlocking(direction, dims), dims, source, weight, epilogue, workspace,
-                                 destination);
-  }
-  const std::int64_t size = packed_size(direction, dims);
-  pack(direction, dims, weight, workspace.part(0, size));
-  run(direction, dims, source, workspace.part(0, size), epilogue,
-      workspace.part(size, workspace.size() - size), destination);
 }
 
 // Winograd's way has weights for the pairs of points that its patches use; the direct ones read all of a
@@ -176,6 +164,21 @@ ATROUS_INSTANTIATE(conv2d_backward_weight_workspace_size);
 ATROUS_INSTANTIATE(conv2d_backward_bias_workspace_size);
 
 namespace cpu {
+
+void conv2d_gather(Gather direction, const Conv2dDims& dims, Span<const float> source,
+                   Span<const float> weight, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
+                   Span<float> destination) {
+  if (takes_winograd(direction, dims)) {
+    if (verbose("dispatch")) say_dispatch(name_of(direction), Dtype::f32, dims, way_of(direction, dims));
+    return winograd_run_unpacked(WinogradBlocking(direction, dims), dims, source, weight, epilogue, workspace,
+                                 destination);
+  }
+  const std::int64_t size = packed_size(direction, dims);
+  pack(direction, dims, weight, workspace.part(0, size));
+  run(direction, dims, source, workspace.part(0, size), epilogue,
+      workspace.part(size, workspace.size() - size), destination);
+}
+
 namespace {
 
 // body(row, 0, width) for every row, whose elements are sums of `terms`.
@@ -213,7 +216,7 @@ template <class T>
 void conv2d_forward(Stream stream, const Conv2dDims& dims, Span<const T> x, Span<const T> weight,
                     const Conv2dEpilogue<T>& epilogue, Span<T> workspace, Span<T> y) {
   if constexpr (kTuned<T>)
-    run_unpacked(Gather::forward, dims, x, weight, epilogue, workspace, y);
+    conv2d_gather(Gather::forward, dims, x, weight, epilogue, workspace, y);
   else
     conv2d_forward_packed<T>(stream, dims, x, weight, epilogue, workspace, y);
 }
@@ -232,7 +235,7 @@ template <class T>
 void conv2d_backward_input(Stream, const Conv2dDims& dims, Span<const T> dy, Span<const T> weight,
                            Span<T> workspace, Span<T> dx) {
   if constexpr (kTuned<T>)
-    run_unpacked(Gather::backward_input, dims, dy, weight, {}, workspace, dx);
+    conv2d_gather(Gather::backward_input, dims, dy, weight, {}, workspace, dx);
   else
     for_each_whole_row(dims.in_pixels(), dims.in_channels, dims.taps() * dims.out_channels,
                        Conv2dBackwardInput<T>{dims, dy, weight, {}, dx});

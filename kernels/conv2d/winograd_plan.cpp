@@ -40,8 +40,7 @@ double winograd_cost(const WinogradBlocking& b) {
   // Transforming and writing a weight of one pair of points; about 25 as measured, counted half: inference
   // does it once for all images.
   constexpr double kWeight = 12;
-  static const double kTransform =
-      getenv("W_TRANSFORM") ? atof(getenv("W_TRANSFORM")) : 20;  // the same of an input or an output
+  constexpr double kTransform = 14;  // the same of an input or an output
   return double(b.points) * (1 + kTransform / double(b.depth) + kTransform / double(b.columns)) +
          kWeight * b.slot_count;
 }

@@ -172,6 +172,7 @@ TEST_CASE("winograd: is taken where it pays, and `exact` forbids it", "[kernels]
   Conv2dDims decoder = same(1, 129, 129, 304, 256, 1);
   CHECK(kernels::takes_winograd(Gather::forward, decoder));
   CHECK(kernels::takes_winograd(Gather::backward_input, decoder));
+  CHECK(kernels::takes_winograd(Gather::forward, same(1, 129, 129, 16, 16, 1)));
   decoder.exact = true;
   CHECK_FALSE(kernels::takes_winograd(Gather::forward, decoder));
   CHECK_FALSE(kernels::takes_winograd(Gather::forward, same(1, 7, 7, 512, 512, 1)));     // weights dominate
