@@ -1,7 +1,6 @@
 #include "atrous/kernels/conv2d/weight_gradient.h"
 
 #include <algorithm>
-#include <array>
 #include <vector>
 
 #include "atrous/core/parallel.h"
@@ -10,8 +9,8 @@
 namespace atrous::kernels {
 namespace {
 
-constexpr std::int64_t kBlockTiles = 24;        // tiles of rows of an item, at most: its sums and
-constexpr std::int64_t kBlockColumns = 512;     // a block of pixels stay in the L2 cache
+constexpr std::int64_t kBlockTiles = 24;        // tiles of rows of an item, at most; its sums and a block of
+constexpr std::int64_t kBlockColumns = 512;     // pixels stay in the L2 cache
 constexpr std::int64_t kBlockPixels = 128;      // then a panel of 32 columns takes 16 kB
 constexpr std::int64_t kVisitFloats = 1 << 16;  // of both factors, to which all items turn before the next
 constexpr std::int64_t kVisitPixels = 4096;     // pixels of a visit, at most
