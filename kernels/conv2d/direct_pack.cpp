@@ -12,10 +12,10 @@
 namespace atrous::kernels {
 namespace {
 
-constexpr std::int64_t kBlockDepth = 256;     // an A tile and a panel of B of it share the L1 cache
-constexpr std::int64_t kBlockRows = 112;      // pixels of a block
-constexpr std::int64_t kBlockColumns = 1024;  // their sums for so many columns stay in the L2 cache
-constexpr std::int64_t kFewChannels = 16;     // up to here whole windows are summed at once
+constexpr std::int64_t kBlockDepth = 256;    // an A tile and a panel of B of it share the L1 cache
+constexpr std::int64_t kBlockRows = 112;     // pixels of a block
+constexpr std::int64_t kBlockColumns = 512;  // their sums leave half of the L2 cache to A and the weights
+constexpr std::int64_t kFewChannels = 16;    // up to here whole windows are summed at once
 constexpr std::int64_t kPairedChannels = 32, kPairedWeights = 2048;  // by then rounding a tile is repaid
 
 }  // namespace
