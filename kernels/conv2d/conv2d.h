@@ -60,6 +60,12 @@ struct Conv2dEpilogue {
   Span<const T> bias = {};  ///< [out_channels], or empty for none
   Activation activation = Activation::none;
   Span<const T> residual = {};  ///< shaped like y, or empty for none; conv2d_forward(_packed) alone takes it
+  /// Channels of a pixel of y where y is a part of a concatenation: it begins at the part's first channel,
+  /// and the channels that are not its own stay as they are. 0: out_channels. Of conv2d_forward(_packed) on
+  /// the CPU, without a residual.
+  std::int64_t y_channels = 0;
+
+  ATROUS_HD std::int64_t y_channels_or(std::int64_t own) const { return y_channels ? y_channels : own; }
 };
 
 /// Elements of T that the kernels below need as `workspace` on a device, aligned to 16 bytes. Its content is

@@ -65,7 +65,7 @@ struct Conv2dForward {
         }
       }
     }
-    T* out = y.data() + pixel * d.out_channels + k;
+    T* out = y.data() + pixel * epilogue.y_channels_or(d.out_channels) + k;
     for (int i = 0; i < count; ++i) {
       A sum = epilogue.bias.empty() ? sums[i] : sums[i] + A(epilogue.bias[k + i]);
       if (!epilogue.residual.empty()) sum = A(T(sum)) + A(epilogue.residual[pixel * d.out_channels + k + i]);

@@ -23,6 +23,12 @@ bool in_one_launch(Gather direction, const Conv2dBranches& dims, Device device) 
          branches_take_implicit_gemm(direction, dims.branches, int(sizeof(T)));
 }
 
+// y from a channel of its first pixel on.
+template <class T>
+Span<T> from_channel(Span<T> y, std::int64_t channel) {
+  return y.empty() ? y : y.part(channel, y.size() - channel);
+}
+
 }  // namespace
 
 template <class T>
@@ -74,7 +80,16 @@ void conv2d_branches_forward(Stream stream, const Conv2dBranches& dims, Span<con
                              const BranchWeights<T>& weights, const Conv2dEpilogue<T>& epilogue,
                              Span<T> workspace, Span<double> sums, Span<T> y, Span<double> mean,
                              Span<double> var) {
-  branches_forward_in_turn(stream, dims, x, weights, epilogue, workspace, sums, y, mean, var);
+  if (!mean.empty())
+    return branches_forward_in_turn(stream, dims, x, weights, epilogue, workspace, sums, y, mean, var);
+  for (std::size_t i = 0; i < dims.branches.size(); ++i) {  // each straight into its channels
+    const std::int64_t first = dims.begin_of(i), channels = dims.branches[i].out_channels;
+    Conv2dEpilogue<T> end = epilogue;
+    end.y_channels = dims.y_channels;
+    if (!end.bias.empty()) end.bias = epilogue.bias.part(first, channels);
+    conv2d_forward<T>(stream, dims.branches[i], x, weights[i], end, workspace,
+                      from_channel(y, dims.y_begin + first));
+  }
 }
 ATROUS_INSTANTIATE(conv2d_branches_forward);
 

@@ -211,9 +211,10 @@ void direct_run(const DirectBlocking& b, const Conv2dDims& dims, Span<const floa
   if (b.in_place)
     return in_place_run(b, dims, source.data(), packed.data(), bias, epilogue,
                         workspace.part(bias_size, workspace.size() - bias_size), destination.data());
-  const GatherPlan plan = b.windows                        ? GatherPlan::windows(dims, b.tile.rows)
-                          : b.direction == Gather::forward ? GatherPlan::forward(dims, b.tile.rows)
-                                                           : GatherPlan::backward_input(dims, b.tile.rows);
+  GatherPlan plan = b.windows                        ? GatherPlan::windows(dims, b.tile.rows)
+                    : b.direction == Gather::forward ? GatherPlan::forward(dims, b.tile.rows)
+                                                     : GatherPlan::backward_input(dims, b.tile.rows);
+  plan.destination_channels = epilogue.y_channels_or(b.columns);
   const std::int64_t each = b.a_size() + b.sums_size();
   const Job job{b,
                 dims,

@@ -96,6 +96,7 @@ class Worker {
         packed_(packed + lines.packed),
         bias_(bias),
         residual_(end.residual.data()),
+        y_channels_(end.y_channels_or(blocking.columns)),
         scratch_(scratch),
         destination_(destination) {
     const std::int64_t depth = l_.window_w * l_.channels;
@@ -103,7 +104,7 @@ class Worker {
     for (InPlaceTile& t : tiles_) {
       t.depth = depth;
       t.a_stride = l_.apart ? l_.channels + kApart : l_.stride_w * l_.channels;
-      t.out_stride = l_.step_w * b_.columns;
+      t.out_stride = l_.step_w * y_channels_;
       t.activation = int(end.activation);
     }
   }
@@ -134,7 +135,7 @@ class Worker {
   // The rows of the window that lie in the map, as rows of the source.
   void find_runs(std::int64_t line) {
     const std::int64_t image = line / l_.out_h, at = line % l_.out_h * l_.stride_h - l_.top;
-    line_ = l_.place(line, b_.columns);
+    line_ = l_.place(line, y_channels_);
     runs_ = 0;
     for (std::int64_t r = 0; r < l_.window_h; ++r) {
       const std::int64_t h = at + r * l_.rate_h;
@@ -210,6 +211,7 @@ class Worker {
   const Panels panels_;
   const int group_;
   const float *source_, *packed_, *bias_, *residual_;  // the last two may be null
+  const std::int64_t y_channels_;                      // of a pixel of the destination
   float *scratch_, *destination_;
   std::array<InPlaceTile, kMostTiles> tiles_;
   std::int64_t fetches_;  // times that a tile fetches something, in each run

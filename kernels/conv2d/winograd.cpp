@@ -33,6 +33,7 @@ struct Job {
   int activation;
   const float* residual;  // or null
   float* destination;
+  std::int64_t y_channels = 0;  // of a pixel of the destination; run_job() sets it
 };
 
 // Pairs of points whose weights are transformed together: rows of G, so that the slots are neighbours.
@@ -173,7 +174,7 @@ class Worker {
       }
       for (std::size_t t = from; t < to; ++t) {
         const WinogradPatch& p = j_.patches[t];
-        const std::int64_t corner = ((p.image * d.in_h + p.h) * d.in_w + p.w) * b_.columns;
+        const std::int64_t corner = ((p.image * d.in_h + p.h) * d.in_w + p.w) * j_.y_channels;
         for (int i = 0; i < wino::outs(p.scheme_h) * wino::outs(p.scheme_w); ++i) {
           const std::int64_t at = corner + run_.out_offset[i];
           if (j_.residual) residual[i] = j_.residual + at;
@@ -223,7 +224,7 @@ class Worker {
           run_.in_offset[i * wino::ins(w) + j] = (i * d.rate.h * d.in_w + j * d.rate.w) * b_.depth;
       for (int i = 0; i < wino::outs(h); ++i)
         for (int j = 0; j < wino::outs(w); ++j)
-          run_.out_offset[i * wino::outs(w) + j] = (i * d.rate.h * d.in_w + j * d.rate.w) * b_.columns;
+          run_.out_offset[i * wino::outs(w) + j] = (i * d.rate.h * d.in_w + j * d.rate.w) * j_.y_channels;
       f(from, to);
     }
   }
@@ -311,6 +312,7 @@ std::int64_t panel_size(const WinogradBlocking& b) { return b.slot_count * b.blo
 void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspace) {
   const WinogradBlocking& b = job.blocking;
   const std::vector<WinogradPatch>& patches = job.patches;
+  job.y_channels = epilogue.y_channels_or(b.columns);
   if (!epilogue.bias.empty()) {
     const Span<float> padded = workspace.part(0, bias_size(b));
     std::fill(std::copy(epilogue.bias.begin(), epilogue.bias.end(), padded.begin()), padded.end(), 0.0f);

@@ -12,7 +12,7 @@ namespace atrous::kernels {
 /// y [rows, y_channels]. A row is everything but the last axis.
 struct ChannelRunDims {
   std::int64_t rows;
-  std::int64_t x_channels, x_begin;
+  std::int64_t x_channels, x_begin;  // x_channels = 0: every row is the same one of x
   std::int64_t y_channels, y_begin;
   std::int64_t count;
 };

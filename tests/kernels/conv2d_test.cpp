@@ -208,9 +208,31 @@ void check_endings(const Conv2dDims& sizes) {
     }
 }
 
+// Written as channels [5, 5 + out_channels) of a concatenation: the same bits, and nothing beside them.
+template <class T>
+void check_slice(const Conv2dDims& sizes) {
+  const Problem<T> p(kernels::with_output_size(sizes));
+  const std::vector<T> own = p.forward(true, Activation::relu);
+  const std::int64_t channels = p.d.out_channels, all = channels + 11, begin = 5;
+  Result<T> scratch(kernels::conv2d_forward_workspace_size<T>(p.d)), y(p.d.out_pixels() * all);
+  std::fill(y.values.begin(), y.values.end(), T(kGuard));
+  kernels::Conv2dEpilogue<T> end{p.bias, Activation::relu};
+  end.y_channels = all;
+  kernels::conv2d_forward<T>({}, p.d, p.x, p.weight, end, scratch.span(),
+                             y.span().part(begin, y.size - begin));
+  CHECK((scratch.intact() && y.intact()));
+  std::int64_t wrong = 0;
+  for (std::int64_t i = 0; i < y.size; ++i) {
+    const std::int64_t k = i % all - begin;
+    const T wanted = k >= 0 && k < channels ? own[std::size_t(i / all * channels + k)] : T(kGuard);
+    wrong += float(y.values[std::size_t(i)]) != float(wanted);
+  }
+  CHECK(wrong == 0);
+}
+
 }  // namespace
 
-TEST_CASE("conv2d kernels: residual and activation at the end are the steps one after the other",
+TEST_CASE("conv2d kernels: residual, activation and place at the end are the steps one after the other",
           "[kernels][conv2d]") {
   const Conv2dDims in_place{.batch = 2,
                             .in_h = 7,
@@ -241,6 +263,9 @@ TEST_CASE("conv2d kernels: residual and activation at the end are the steps one 
     check_endings<float>(d);
     check_endings<double>(d);
     check_endings<bf16>(d);
+    check_slice<float>(d);
+    check_slice<double>(d);
+    check_slice<bf16>(d);
   }
 }
 
