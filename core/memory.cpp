@@ -121,6 +121,10 @@ class Allocator {
     const std::lock_guard lock(mutex_);
     checks_ = on;
   }
+  bool checks() {
+    const std::lock_guard lock(mutex_);
+    return checks_;
+  }
   std::int64_t damaged() {
     const std::lock_guard lock(mutex_);
     return damaged_;
@@ -273,6 +277,8 @@ void set_memory_cap(std::int64_t bytes, Device device) { allocator_of(device).se
 void trim_memory(Device device) { allocator_of(device).trim(); }
 void set_memory_checks(bool on, Device device) { allocator_of(device).set_checks(on); }
 std::int64_t damaged_blocks(Device device) { return allocator_of(device).damaged(); }
+
+bool memory_checks(Device device) { return allocator_of(device).checks(); }
 
 namespace detail {
 void* allocate(std::size_t bytes, Device device) { return allocator_of(device).allocate(bytes); }

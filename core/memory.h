@@ -44,6 +44,7 @@ void trim_memory(Device device = kCpu);
 /// damaged_blocks().
 void set_memory_checks(bool on, Device device = kCpu);
 std::int64_t damaged_blocks(Device device = kCpu);
+bool memory_checks(Device device = kCpu);
 
 namespace detail {
 /// At least `bytes` bytes, aligned to 64. Throws MemoryError.

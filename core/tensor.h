@@ -77,6 +77,12 @@ class Tensor {
   std::pair<std::uint64_t, std::uint64_t> stamp() const {
     return storage_ ? storage_->stamp() : std::pair<std::uint64_t, std::uint64_t>();
   }
+  /// Gives the memory of the elements back, for all handles: whoever reads or writes them later gets a
+  /// ValueError. Shape, dtype and stamp() stay.
+  void release() {
+    if (storage_) storage_->release();
+  }
+  bool released() const { return storage_ && storage_->released(); }
   /// Whether both handles share their elements.
   bool shares_storage(const Tensor& other) const { return storage_ && storage_ == other.storage_; }
   /// Handles that share the elements, this one included.
