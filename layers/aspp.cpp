@@ -22,6 +22,11 @@ Conv2dSettings projection(const AsppSettings& s) {
           .init = s.init};
 }
 
+// The pooled 1x1 map at the size of x.
+Variable spread(const Variable& image, const Variable& x) {
+  return resize_bilinear(image, {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
+}
+
 }  // namespace
 
 std::vector<std::int64_t> aspp_rates(std::int64_t output_stride) {
@@ -56,36 +61,35 @@ Aspp::Aspp(const AsppSettings& s)
 }
 
 Variable Aspp::forward(const Variable& x, const Variable& image_mean) {
-  const auto image = [&] {
-    return resize_bilinear(image_pool_.forward(image_mean.defined() ? image_mean : global_avg_pool2d(x)),
-                           {.out_h = x.dim(1), .out_w = x.dim(2), .align_corners = true});
-  };
+  const Variable image = image_pool_.forward(image_mean.defined() ? image_mean : global_avg_pool2d(x));
   const bool apart = side_by_side_.empty() || observing() || !ConvBn::side_by_side(side_by_side_);
-  const Variable parts = apart ? one_by_one(x, image()) : at_once(x, image());
+  const Variable parts = apart ? one_by_one(x, image) : at_once(x, image);
   return observed(*this, dropout_.forward(project_.forward(parts)));
 }
 
 Variable Aspp::one_by_one(const Variable& x, const Variable& image) {
   std::vector<Variable> parts = {conv1x1_.forward(x)};
   for (const auto& rate : rates_) parts.push_back(rate->forward(x));
-  parts.insert(pooling_first_ ? parts.begin() : parts.end(), image);
+  parts.insert(pooling_first_ ? parts.begin() : parts.end(), spread(image, x));
   return concat_channels(parts);
 }
 
 Variable Aspp::at_once(const Variable& x, const Variable& image) {
   if (training() || grad_enabled()) {
-    const Variable branches = ConvBn::forward_side_by_side(side_by_side_, x);
-    return concat_channels(pooling_first_ ? std::vector{image, branches} : std::vector{branches, image});
+    const Variable branches = ConvBn::forward_side_by_side(side_by_side_, x), spread_image = spread(image, x);
+    return concat_channels(pooling_first_ ? std::vector{spread_image, branches}
+                                          : std::vector{branches, spread_image});
   }
   // Every part straight to its place.
   const std::int64_t own = image.dim(3), branches = std::int64_t(side_by_side_.size()) * own;
-  const std::int64_t image_at = pooling_first_ ? 0 : branches;
-  Tensor y = Tensor::empty(image.shape().with(3, branches + own), x.dtype(), x.device());
+  const std::int64_t all = branches + own, image_at = pooling_first_ ? 0 : branches;
+  const std::int64_t pixels = x.dim(1) * x.dim(2);
+  Tensor y = Tensor::empty(x.shape().with(3, all), x.dtype(), x.device());
   ConvBn::evaluate_side_by_side(side_by_side_, x.value(), pooling_first_ ? own : 0, y);
   visit_float(x.dtype(), [&]<class T>() {
-    kernels::copy_channels<T>(x.stream(),
-                              {image.value().numel() / own, own, 0, branches + own, image_at, own},
-                              image.value().span<T>(), y.span<T>());
+    for (std::int64_t n = 0; n < x.dim(0); ++n)  // the same at every pixel of an image
+      kernels::copy_channels<T>(x.stream(), {pixels, 0, n * own, all, image_at, own}, image.value().span<T>(),
+                                y.span<T>().part(n * pixels * all, pixels * all));
   });
   return Variable(y);
 }

@@ -43,7 +43,7 @@ class Aspp : public Layer {
   std::int64_t channels() const { return project_.settings().out_channels; }
 
  private:
-  // The concatenation of all branches of x; `image` is that of the pooling.
+  // The concatenation of all branches of x; `image` [N, 1, 1, channels] is that of the pooling.
   Variable one_by_one(const Variable& x, const Variable& image);
   Variable at_once(const Variable& x, const Variable& image);
 

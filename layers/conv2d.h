@@ -56,7 +56,7 @@ class Conv2d : public Layer {
   const Conv2dSettings& settings() const { return settings_; }
 
  protected:
-  void set_prepared(int sizes) override { folded_.keep(sizes); }
+  void set_prepared(const InferenceOptions& options) override { folded_.keep(options); }
 
  private:
   Conv2dSettings settings_;

@@ -1,6 +1,7 @@
 #include "atrous/layers/conv_bn.h"
 
 #include <algorithm>
+#include <cassert>
 
 #include "atrous/autograd/conv2d_branches.h"
 #include "atrous/autograd/elementwise.h"
@@ -89,22 +90,24 @@ ConvBn::ConvBn(const Conv2dSettings& conv, Activation activation, const BatchNor
   add_child("bn", bn_);
 }
 
-Variable ConvBn::forward(const Variable& x, const Variable& residual) {
+Variable ConvBn::forward(const Variable& x, const Variable& residual, Activation then) {
+  assert(then == Activation::none || activation_ == Activation::none);
+  if (then != Activation::none && observing()) return activate(forward(x, residual), then);
+  const Activation last = then == Activation::none ? activation_ : then;
   if (training() || grad_enabled()) {
     const auto normed = [&](const Variable& y, const ChannelStatistics& statistics) {
-      const Variable z = bn_.forward(y, in_norm(activation_), residual, statistics);
-      return observed(*this, activate(z, behind_norm(activation_)));
+      const Variable z = bn_.forward(y, in_norm(last), residual, statistics);
+      return observed(*this, activate(z, behind_norm(last)));
     };
     if (conv_.depthwise || !bn_.takes_batch(conv_.output_shape(x.shape(), "conv_bn")))
       return normed(apply_conv2d(x, weight_, {}, conv_), {});
     const auto [y, statistics] = conv2d_with_statistics(x, weight_, {}, conv_.options(x.shape()));
     return normed(y, statistics);
   }
-  if (!residual.defined()) return observed(*this, Variable(folded_.forward(x.value(), activation_)));
-  if (!conv_.depthwise && !observing())
-    return Variable(folded_.forward(x.value(), activation_, residual.value()));
+  if (!residual.defined()) return observed(*this, Variable(folded_.forward(x.value(), last)));
+  if (!conv_.depthwise && !observing()) return Variable(folded_.forward(x.value(), last, residual.value()));
   const Variable y = observed(*this, Variable(folded_.forward(x.value(), Activation::none)));
-  return activate(add(y, residual), activation_);
+  return activate(add(y, residual), last);
 }
 
 bool ConvBn::side_by_side(const std::vector<ConvBn*>& layers) {
@@ -142,17 +145,11 @@ void ConvBn::evaluate_side_by_side(const std::vector<ConvBn*>& layers, const Ten
   for (const ConvBn* layer : layers)
     dims.branches.push_back(layer->conv_.dims(x.shape(), layer->conv_.output_shape(x.shape(), "conv_bn")));
   const Activation activation = layers[0]->activation_;
+  if (x.device().is_cpu()) {  // there one after the other is no slower
+    for (std::size_t i = 0; i < layers.size(); ++i) layers[i]->evaluate_into(x, first + dims.begin_of(i), y);
+    return;
+  }
   visit_float(x.dtype(), [&]<class T>() {
-    if (x.device().is_cpu() && layers[0]->folded_.keeps()) {  // there one after the other is no slower
-      for (std::size_t i = 0; i < layers.size(); ++i) {
-        const Tensor part = layers[i]->folded_.forward(x, activation);
-        const std::int64_t channels = part.dim(3);
-        kernels::copy_channels<T>(
-            x.stream(), {dims.out_pixels(), channels, 0, y.dim(3), first + dims.begin_of(i), channels},
-            part.span<T>(), y.span<T>());
-      }
-      return;
-    }
     const auto elements = [&](std::int64_t size) { return Tensor::empty({size}, x.dtype(), x.device()); };
     Tensor bias = elements(dims.out_channels());
     std::vector<FoldedConv::Parts> parts;
@@ -187,8 +184,8 @@ SeparableConvBn::SeparableConvBn(const Conv2dSettings& conv, Activation activati
   add_child("pointwise", pointwise_);
 }
 
-Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable& x,
-                           const Variable& residual) {
+Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable& x, const Variable& residual,
+                           Activation then) {
   const Conv2dSettings &space = depthwise.settings(), &channels = pointwise.settings();
   const bool one_by_one = channels.taps == PerAxis(1) && channels.stride == PerAxis(1) && !channels.depthwise;
   if (space.depthwise && one_by_one && !exact_mode() && !depthwise.training() && !pointwise.training() &&
@@ -197,18 +194,18 @@ Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable&
     const kernels::SeparableConv2dDims dims{FoldedConv::depthwise_dims(space, x.shape(), between),
                                             channels.out_channels};
     if (kernels::separable_conv2d_pays(dims, x.dtype(), x.device())) {
-      const Activation last = pointwise.activation();
+      const Activation last = then == Activation::none ? pointwise.activation() : then;
       const bool adds = residual.defined();
       const Variable y(
           folded_separable_forward(x.value(), dims, depthwise, pointwise, adds ? Activation::none : last));
       return adds ? activate(add(y, residual), last) : y;
     }
   }
-  return pointwise.forward(depthwise.forward(x), residual);
+  return pointwise.forward(depthwise.forward(x), residual, then);
 }
 
-Variable SeparableConvBn::forward(const Variable& x, const Variable& residual) {
-  return forward_separable(depthwise_, pointwise_, x, residual);
+Variable SeparableConvBn::forward(const Variable& x, const Variable& residual, Activation then) {
+  return forward_separable(depthwise_, pointwise_, x, residual, then);
 }
 
 Shape SeparableConvBn::trace(const Shape& x, const std::string& name, Summary& summary) const {

@@ -20,9 +20,14 @@ class ConvBn : public Layer {
 
   Variable forward(const Variable& x) override { return forward(x, {}); }
   /// activation(bn(conv(x)) + residual), the residual of the output's shape or undefined: the last step of a
-  /// residual branch.
-  Variable forward(const Variable& x, const Variable& residual);
+  /// residual branch. `then`, of a layer without an activation, is one that belongs to what reads the result.
+  Variable forward(const Variable& x, const Variable& residual, Activation then = Activation::none);
 
+  /// forward(x) as channels [first, first + out_channels) of y, in evaluation mode while nothing is recorded.
+  /// On the CPU; dense.
+  void evaluate_into(const Tensor& x, std::int64_t first, Tensor& y) {
+    folded_.forward_into(x, activation_, first, y);
+  }
   /// Whether the layers can run side by side: dense, stride 1, one activation, batch norms of one kind.
   static bool side_by_side(const std::vector<ConvBn*>& layers);
   /// concat_channels of what each layer makes of x: one launch on CUDA where each by itself is one
@@ -41,7 +46,7 @@ class ConvBn : public Layer {
   FoldedConv& folded() { return folded_; }
 
  protected:
-  void set_prepared(int sizes) override { folded_.keep(sizes); }
+  void set_prepared(const InferenceOptions& options) override { folded_.keep(options); }
 
  private:
   Conv2dSettings conv_;
@@ -51,10 +56,10 @@ class ConvBn : public Layer {
   FoldedConv folded_;
 };
 
-/// pointwise.forward(depthwise.forward(x), residual). In evaluation mode while nothing is recorded, and where
-/// that pays (kernels::separable_conv2d_pays), through one kernel that never stores what lies between.
+/// pointwise.forward(depthwise.forward(x), residual, then). In evaluation mode while nothing is recorded, and
+/// where that pays (kernels::separable_conv2d_pays), through one kernel that never stores what lies between.
 Variable forward_separable(ConvBn& depthwise, ConvBn& pointwise, const Variable& x,
-                           const Variable& residual = {});
+                           const Variable& residual = {}, Activation then = Activation::none);
 
 /// Depthwise convolution, batch norm, activation; then 1x1 convolution, batch norm, activation: the separable
 /// convolution of DeepLab v3+. Parameters under "depthwise" and "pointwise". The stride is the depthwise
@@ -65,8 +70,8 @@ class SeparableConvBn : public Layer {
   SeparableConvBn(const Conv2dSettings& conv, Activation activation, const BatchNormConstants& constants);
 
   Variable forward(const Variable& x) override { return forward(x, {}); }
-  /// With a residual before the last activation, as ConvBn.
-  Variable forward(const Variable& x, const Variable& residual);
+  /// With a residual before the last activation and one behind it, as ConvBn.
+  Variable forward(const Variable& x, const Variable& residual, Activation then = Activation::none);
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
  private:

@@ -4,6 +4,7 @@
 #include <cassert>
 #include <utility>
 
+#include "atrous/core/arena.h"
 #include "atrous/core/error.h"
 #include "atrous/kernels/batch_norm/batch_norm.h"
 #include "atrous/layers/batch_norm.h"
@@ -32,8 +33,9 @@ kernels::DepthwiseConv2dDims FoldedConv::depthwise_dims(const Conv2dSettings& co
           .rate = conv.rate};
 }
 
-void FoldedConv::keep(int sizes) {
-  sizes_ = sizes;
+void FoldedConv::keep(const InferenceOptions& options) {
+  sizes_ = options.sizes;
+  releases_ = options.release_weights;
   kept_ = {};
   packed_.clear();
 }
@@ -46,6 +48,9 @@ FoldedConv::Parts FoldedConv::fold(const Tensor& x) const {
                weight.dtype());
   ATROUS_CHECK(DeviceError, x.device() == weight.device(), "conv2d layer", "x is on ", x.device(),
                ", the weight on ", weight.device());
+  ATROUS_CHECK(ValueError, !weight.released(), "conv2d layer", "the weight ", weight.shape(),
+               " was released by prepare_inference; for x ", x.shape(),
+               " it would have to be packed again: load the model again");
   if (!bn_) return {weight, bias_ ? bias_->value() : Tensor()};
   Parts folded{Tensor::empty(weight.shape(), x.dtype(), x.device()), scratch_of(conv_.out_channels, x)};
   visit_float(x.dtype(), [&]<class T>() {
@@ -79,23 +84,33 @@ void FoldedConv::refresh() {
   packed_.clear();
 }
 
+// What is kept is no part of a run's arena, and what a rehearsal makes is not kept.
 FoldedConv::Parts FoldedConv::parts(const Tensor& x) {
   if (!keeps()) return fold(x);
   refresh();
-  if (!kept_.weight.defined()) kept_ = fold(x);
+  if (kept_.weight.defined()) return kept_;
+  const Arena::Pause pause;
+  const Parts made = fold(x);
+  if (Arena::planning()) return made;
+  kept_ = made;
+  if (bn_) release();
   return kept_;
 }
 
-const Tensor& FoldedConv::packed(const Tensor& x, const kernels::Conv2dDims& dims) {
-  visit_float(x.dtype(), [&]<class T>() {
+FoldedConv::Parts FoldedConv::packed(const Tensor& x, const kernels::Conv2dDims& dims) {
+  refresh();
+  const Arena::Pause pause;
+  return visit_float(x.dtype(), [&]<class T>() -> Parts {
     const auto found = std::find_if(packed_.begin(), packed_.end(), [&](const Packed& p) {
       return kernels::conv2d_same_packing<T>(p.dims, dims, x.device());
     });
     if (found != packed_.end()) {
       found->dims = dims;
       std::rotate(found, found + 1, packed_.end());
-      return;
+      return {packed_.back().weight, kept_.bias};
     }
+    if (Arena::planning())
+      return {scratch_of(1, x), bn_ || bias_ ? scratch_of(conv_.out_channels, x) : Tensor()};
     if (std::int64_t(packed_.size()) >= sizes_) packed_.erase(packed_.begin());
     Parts folded = fold(x);
     Tensor weight = scratch_of(kernels::conv2d_packed_weight_size<T>(dims, x.device()), x);
@@ -103,8 +118,45 @@ const Tensor& FoldedConv::packed(const Tensor& x, const kernels::Conv2dDims& dim
                                    weight.span<T>());
     kept_.bias = folded.bias;
     packed_.push_back({dims, weight});
+    release();
+    return {weight, folded.bias};
   });
-  return packed_.back().weight;
+}
+
+void FoldedConv::release() {
+  if (releases_) weight_.mutable_value().release();
+}
+
+// Writes y, by the epilogue but for its bias.
+template <class T>
+void FoldedConv::run(const Tensor& x, const Shape& out, const kernels::Conv2dEpilogue<T>& end, Span<T> y) {
+  const auto with_bias = [&](const Tensor& bias) {
+    kernels::Conv2dEpilogue<T> all = end;
+    if (bias.defined()) all.bias = bias.span<T>();
+    return all;
+  };
+  if (conv_.depthwise) {
+    assert(end.residual.empty() && !end.y_channels);
+    const kernels::DepthwiseConv2dDims dims = depthwise_dims(conv_, x.shape(), out);
+    const Parts own = parts(x);
+    Tensor scratch = scratch_of(kernels::depthwise_conv2d_forward_workspace_size<T>(dims), x);
+    kernels::depthwise_conv2d_forward<T>(x.stream(), dims, x.span<T>(), own.weight.span<T>(),
+                                         with_bias(own.bias), scratch.span<T>(), y);
+    return;
+  }
+  const kernels::Conv2dDims dims = conv_.dims(x.shape(), out);
+  // CUDA kernels read a weight as it is.
+  if (keeps() && x.device().is_cpu()) {
+    const Parts own = packed(x, dims);
+    Tensor scratch = scratch_of(kernels::conv2d_forward_packed_workspace_size<T>(dims, x.device()), x);
+    kernels::conv2d_forward_packed<T>(x.stream(), dims, x.span<T>(), own.weight.span<T>(),
+                                      with_bias(own.bias), scratch.span<T>(), y);
+    return;
+  }
+  const Parts own = parts(x);
+  Tensor scratch = scratch_of(kernels::conv2d_forward_workspace_size<T>(dims, x.device()), x);
+  kernels::conv2d_forward<T>(x.stream(), dims, x.span<T>(), own.weight.span<T>(), with_bias(own.bias),
+                             scratch.span<T>(), y);
 }
 
 Tensor FoldedConv::forward(const Tensor& x, Activation activation, const Tensor& residual) {
@@ -113,37 +165,23 @@ Tensor FoldedConv::forward(const Tensor& x, Activation activation, const Tensor&
                residual.shape(), ", what it is added to ", out);
   Tensor y = Tensor::empty(out, x.dtype(), x.device());
   visit_float(x.dtype(), [&]<class T>() {
-    const auto epilogue = [&](const Tensor& bias) {
-      kernels::Conv2dEpilogue<T> end{.bias = {}, .activation = activation};
-      if (bias.defined()) end.bias = bias.span<T>();
-      if (residual.defined()) end.residual = residual.span<T>();
-      return end;
-    };
-    if (conv_.depthwise) {
-      assert(!residual.defined());
-      const kernels::DepthwiseConv2dDims dims = depthwise_dims(conv_, x.shape(), out);
-      const Parts own = parts(x);
-      Tensor scratch = scratch_of(kernels::depthwise_conv2d_forward_workspace_size<T>(dims), x);
-      kernels::depthwise_conv2d_forward<T>(x.stream(), dims, x.span<T>(), own.weight.span<T>(),
-                                           epilogue(own.bias), scratch.span<T>(), y.span<T>());
-      return;
-    }
-    const kernels::Conv2dDims dims = conv_.dims(x.shape(), out);
-    // CUDA kernels read a weight as it is.
-    if (keeps() && x.device().is_cpu()) {
-      refresh();
-      const Tensor& weight = packed(x, dims);
-      Tensor scratch = scratch_of(kernels::conv2d_forward_packed_workspace_size<T>(dims, x.device()), x);
-      kernels::conv2d_forward_packed<T>(x.stream(), dims, x.span<T>(), weight.span<T>(), epilogue(kept_.bias),
-                                        scratch.span<T>(), y.span<T>());
-      return;
-    }
-    const Parts own = parts(x);
-    Tensor scratch = scratch_of(kernels::conv2d_forward_workspace_size<T>(dims, x.device()), x);
-    kernels::conv2d_forward<T>(x.stream(), dims, x.span<T>(), own.weight.span<T>(), epilogue(own.bias),
-                               scratch.span<T>(), y.span<T>());
+    kernels::Conv2dEpilogue<T> end{.bias = {}, .activation = activation};
+    if (residual.defined()) end.residual = residual.span<T>();
+    run<T>(x, out, end, y.span<T>());
   });
   return y;
+}
+
+void FoldedConv::forward_into(const Tensor& x, Activation activation, std::int64_t first, Tensor& y) {
+  const Shape out = conv_.output_shape(x.shape(), "conv2d layer");
+  ATROUS_CHECK(ShapeError, y.rank() == 4 && y.shape().with(3, out[3]) == out && first + out[3] <= y.dim(3),
+               "conv2d layer", out, " does not fit into ", y.shape(), " from channel ", first, " on");
+  visit_float(x.dtype(), [&]<class T>() {
+    const Span<T> all = y.span<T>();
+    if (all.empty()) return;
+    run<T>(x, out, {.bias = {}, .activation = activation, .residual = {}, .y_channels = y.dim(3)},
+           all.part(first, all.size() - first));
+  });
 }
 
 }  // namespace atrous::layers

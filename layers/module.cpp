@@ -32,17 +32,27 @@ std::int64_t Module::parameter_count() const {
   return count;
 }
 
+void Module::check_weights(const char* what) const {
+  for (const Parameter& p : named_parameters())
+    ATROUS_CHECK(ValueError, !p.variable.value().released(), what, "\"", p.name,
+                 "\" was released by prepare_inference: load the model again");
+}
+
 void Module::train(bool on) {
+  if (on) check_weights("train");
   visit(*this, "", [&](Module& m, const std::string&) {
     m.training_ = on;
-    if (on) m.set_prepared(0);
+    if (on) m.set_prepared({.sizes = 0});
   });
 }
 
-void Module::prepare_inference(int sizes) {
-  ATROUS_CHECK(ValueError, sizes >= 1, "prepare_inference", "packings for ", sizes, " sizes; at least 1");
+void Module::prepare_inference(const InferenceOptions& o) {
+  ATROUS_CHECK(ValueError, o.sizes >= 1, "prepare_inference", "packings for ", o.sizes, " sizes; at least 1");
+  ATROUS_CHECK(ValueError, o.sizes == 1 || !o.release_weights, "prepare_inference",
+               "weights that are released cannot be packed for ", o.sizes, " sizes; for 1");
+  check_weights("prepare_inference");
   eval();
-  visit(*this, "", [&](Module& m, const std::string&) { m.set_prepared(sizes); });
+  visit(*this, "", [&](Module& m, const std::string&) { m.set_prepared(o); });
 }
 
 void Module::freeze_batch_norm(bool frozen) {
@@ -70,12 +80,13 @@ void Module::initialise(std::uint64_t seed) {
 
 template <class Target>
 void Module::convert(Target target, Target of_statistics) {
+  check_weights("to");
   visit(*this, "", [&](Module& m, const std::string&) {
     for (OwnParameter& p : m.parameters_)
       p.variable = Variable(p.variable.value().to(target), p.variable.requires_grad());
     for (OwnBuffer& b : m.buffers_)
       if (b.kind == BufferKind::statistic) b.tensor = b.tensor.to(of_statistics);
-    m.set_prepared(0);
+    m.set_prepared({.sizes = 0});
   });
 }
 

@@ -15,6 +15,14 @@
 
 namespace atrous::layers {
 
+/// How a tree is prepared for inference (Module::prepare_inference).
+struct InferenceOptions {
+  int sizes = 1;  ///< of images whose packed weights and memory are kept: those seen last
+  /// Weights are given up once their packed form is there: a convolution then holds one of them and no longer
+  /// both. Only for images of one size; training, saving and converting the model are then errors.
+  bool release_weights = false;
+};
+
 /// What a parameter is for: optimisers treat the kinds differently (weight decay is for conv_weight alone).
 enum class ParameterKind { conv_weight, depthwise_weight, batch_norm, bias };
 
@@ -64,10 +72,14 @@ class Module {
   /// Tensor::span) are noticed at the next image; train() and to() end it and free what was kept, eval() does
   /// not.
   ///
+  /// With `release_weights` the weights' own memory is freed as they are packed, and with it the way back:
+  /// what reads them afterwards (train(), to(), preparing again, saving, an image that needs another packing)
+  /// throws ValueError. Load the model again for that.
+  ///
   /// From the second image of a size on, the allocator (core/memory.h) asks the system for nothing. One
   /// thread at a time runs a prepared tree; nothing of it is used while gradients are recorded. ValueError:
-  /// sizes < 1.
-  void prepare_inference(int sizes = 1);
+  /// sizes < 1, or weights are to be released and sizes > 1.
+  void prepare_inference(const InferenceOptions& options = {});
 
   /// Batch norms of the whole tree normalise by their running statistics, which no longer change, also in
   /// training mode. Their gamma and beta still learn (Variable::set_requires_grad stops those).
@@ -102,8 +114,8 @@ class Module {
 
   virtual void set_frozen(bool) {}
   virtual void set_decay(double) {}
-  /// Told by prepare_inference() to modules that keep something, and 0 when that ends.
-  virtual void set_prepared(int /*sizes*/) {}
+  /// Told by prepare_inference() to modules that keep something; with sizes = 0 when that ends.
+  virtual void set_prepared(const InferenceOptions& /*options*/) {}
   /// Told by initialise() to modules that draw random numbers of their own.
   virtual void set_seed(std::uint64_t /*seed*/, const std::string& /*name*/) {}
 
@@ -123,6 +135,8 @@ class Module {
   template <class Target>
   void convert(Target target, Target of_statistics);
   void check_name(const std::string& name) const;
+  /// Throws ValueError if a weight was released.
+  void check_weights(const char* what) const;
   /// Calls f(module, prefix) for this and all below; the prefix ends in a dot, or is empty.
   template <class Self, class F>
   static void visit(Self& self, const std::string& prefix, F&& f);

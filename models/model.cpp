@@ -1,9 +1,11 @@
 #include "atrous/models/model.h"
 
+#include <algorithm>
 #include <cmath>
 #include <sstream>
 
 #include "atrous/autograd/elementwise.h"
+#include "atrous/autograd/graph.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"
 #include "atrous/layers/observer.h"
@@ -60,7 +62,29 @@ Variable Model::fused(const std::vector<Variable>& logits) const {
   return y;
 }
 
-Variable Model::forward(const Variable& image) { return layers::observed(*this, fused(scale_logits(image))); }
+void Model::set_prepared(const layers::InferenceOptions& options) {
+  sizes_ = options.sizes;
+  arenas_.clear();
+}
+
+Arena& Model::arena_of(const Shape& image) {
+  const auto found =
+      std::find_if(arenas_.begin(), arenas_.end(), [&](const auto& own) { return own.first == image; });
+  if (found != arenas_.end()) {
+    std::rotate(found, found + 1, arenas_.end());
+  } else {
+    if (std::int64_t(arenas_.size()) >= sizes_) arenas_.erase(arenas_.begin());
+    arenas_.emplace_back(image, std::make_unique<Arena>());
+  }
+  return *arenas_.back().second;
+}
+
+Variable Model::forward(const Variable& image) {
+  const auto logits = [&] { return fused(scale_logits(image)); };
+  const bool planned = sizes_ > 0 && !training() && !grad_enabled() && !layers::observing() &&
+                       image.defined() && image.device().is_cpu();
+  return layers::observed(*this, planned ? arena_of(image.shape()).run(logits) : logits());
+}
 
 Variable Model::full_logits(const Variable& image) {
   return resize_bilinear(

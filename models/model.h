@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "atrous/core/arena.h"
 #include "atrous/models/auxiliary.h"
 #include "atrous/models/backbone.h"
 #include "atrous/models/head.h"
@@ -71,6 +72,9 @@ class Model : public layers::Layer {
   const std::vector<double>& scales() const { return extras_.scales; }
 
  private:
+  void set_prepared(const layers::InferenceOptions& options) override;
+  // The memory of a prepared model for images of this shape.
+  Arena& arena_of(const Shape& image);
   // Logits of one scale, by the features of the image at it.
   std::vector<Variable> scale_logits(const Variable& image);
   // The greatest of all, at the first one's size.
@@ -81,6 +85,8 @@ class Model : public layers::Layer {
   std::unique_ptr<Backbone> backbone_;
   std::unique_ptr<Head> head_;
   ModelExtras extras_;
+  int sizes_ = 0;                                                 // 0: not prepared
+  std::vector<std::pair<Shape, std::unique_ptr<Arena>>> arenas_;  // the one that was used last stands last
 };
 
 /// Whether the size of a tensor of this name depends on the number of classes.

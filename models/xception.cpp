@@ -55,18 +55,25 @@ XceptionUnit::XceptionUnit(const Settings& s, const layers::BatchNormConstants& 
   }
 }
 
-Variable XceptionUnit::step(std::size_t i, const Variable& x, const Variable& residual) {
-  return convs_[i]->forward(relu_behind_ ? x : relu(x), residual);
+Variable XceptionUnit::first_two(const Variable& x, Activation then) {
+  const Activation between = relu_behind_ ? Activation::none : Activation::relu;
+  return convs_[1]->forward(convs_[0]->forward(relu_behind_ ? x : relu(x), {}, between), {}, then);
 }
 
-Variable XceptionUnit::unstrided(const Variable& x) { return step(1, step(0, x)); }
+Variable XceptionUnit::last(const Variable& x, const Variable& y) {
+  const Variable beside = shortcut_ ? shortcut_->forward(x) : adds_input_ ? x : Variable();
+  return layers::observed(*this, convs_[2]->forward(y, beside));
+}
+
+Variable XceptionUnit::unstrided(const Variable& x) { return first_two(x, Activation::none); }
 
 Variable XceptionUnit::finish(const Variable& x, const Variable& unstrided) {
-  const Variable beside = shortcut_ ? shortcut_->forward(x) : adds_input_ ? x : Variable();
-  return layers::observed(*this, step(2, unstrided, beside));
+  return last(x, relu_behind_ ? unstrided : relu(unstrided));
 }
 
-Variable XceptionUnit::forward(const Variable& x) { return finish(x, unstrided(x)); }
+Variable XceptionUnit::forward(const Variable& x) {
+  return last(x, first_two(x, relu_behind_ ? Activation::none : Activation::relu));
+}
 
 Shape XceptionUnit::trace(const Shape& x, const std::string& name, layers::Summary& summary) const {
   Shape y = x;

@@ -31,7 +31,10 @@ class XceptionUnit : public layers::Layer {
   Shape trace(const Shape& x, const std::string& name, layers::Summary& summary) const override;
 
  private:
-  Variable step(std::size_t i, const Variable& x, const Variable& residual = {});
+  // Up to the second convolution, with the relu that stands in front of the third, if one does.
+  Variable first_two(const Variable& x, layers::Activation then);
+  // The third, of what the relu in front of it made, and the shortcut.
+  Variable last(const Variable& x, const Variable& y);
 
   bool relu_behind_, adds_input_;
   std::vector<std::unique_ptr<layers::SeparableConvBn>> convs_;

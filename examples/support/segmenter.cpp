@@ -97,7 +97,7 @@ Segmenter::Segmenter(const SegmentFlags& flags, Device device) {
   model_->to(device);
   // Each scale is a size of its own. Crops of a tiling come in many sizes, whose exact weights are packed
   // alike.
-  model_->prepare_inference(int(options_.scales.size() * model_->scales().size()));
+  model_->prepare_inference({.sizes = int(options_.scales.size() * model_->scales().size())});
   // Weights without names: VOC's colours for the usual 21 classes, VOC's rule for others.
   colormap_ = loaded.info.colormap;
   if (colormap_.size() == 0) {

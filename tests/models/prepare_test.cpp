@@ -48,7 +48,7 @@ TEST_CASE("prepare_inference: the same bits, image after image and at other size
                                     "lraspp_mobilenet_v3_large", "deeplab_v3plus_mobilenet_v2:tf");
   CAPTURE(name);
   auto plain = trained(name), prepared = trained(name);
-  prepared->prepare_inference(GENERATE(1, 3));
+  prepared->prepare_inference({.sizes = GENERATE(1, 3)});
   const Tensor images[] = {noise({1, 65, 81, 3}), noise({2, 97, 65, 3}), noise({1, 65, 81, 3}, 4)};
   for (const int i : {0, 2, 0, 1, 2, 1}) {
     INFO("image " << i);
@@ -95,7 +95,7 @@ TEST_CASE("prepare_inference: weights that change are noticed, and training ends
   prepared->eval();
   CHECK(identical(logits(*prepared, x), before));
   CHECK(memory_stats().in_use < kept - prepared->parameter_count() * 4);
-  CHECK_THROWS_AS(prepared->prepare_inference(0), ValueError);
+  CHECK_THROWS_AS(prepared->prepare_inference({.sizes = 0}), ValueError);
 }
 
 TEST_CASE("prepare_inference: from the second image on nothing is asked of the system", "[models][prepare]") {
@@ -119,6 +119,45 @@ TEST_CASE("prepare_inference: where gradients are recorded, nothing of it is use
   model->prepare_inference();
   logits(*model, x);
   CHECK(identical(model->forward(Variable(x)).value(), recorded));
+}
+
+TEST_CASE("prepare_inference: weights that are released leave one copy of each, and no way back",
+          "[models][prepare]") {
+  const std::string name = GENERATE(as<std::string>(), "deeplab_v3plus_mobilenet_v2", "deeplab_v3_resnet50",
+                                    "deeplab_v3plus_xception41", "deeplab_v1_vgg16");
+  CAPTURE(name);
+  const Tensor x = noise({1, 65, 81, 3});
+  auto kept = trained(name), released = trained(name);
+  const Tensor wanted = logits(*kept, x);
+  kept->prepare_inference();
+  released->prepare_inference({.release_weights = true});
+  const std::int64_t start = memory_stats().in_use;
+  CHECK(identical(logits(*kept, x), wanted));
+  const std::int64_t both = memory_stats().in_use - start;
+  CHECK(identical(logits(*released, x), wanted));
+  const std::int64_t one = memory_stats().in_use - start - both;
+  // Small blocks that are free wait for others of their size; all but biases and norms is given up.
+  CHECK(both - one > released->parameter_count() * 4 * 9 / 10);
+  CHECK(identical(logits(*released, x), wanted));
+  CHECK_THROWS_AS(released->train(), ValueError);
+  CHECK_THROWS_AS(released->to(Dtype::f64), ValueError);
+  CHECK_THROWS_AS(released->prepare_inference(), ValueError);
+  CHECK_THROWS_AS(released->forward(Variable(x)), ValueError);  // recorded: by the weights themselves
+  CHECK_FALSE(released->training());
+  CHECK(identical(logits(*released, x), wanted));
+  CHECK_THROWS_AS(kept->prepare_inference({.sizes = 2, .release_weights = true}), ValueError);
+}
+
+TEST_CASE("prepare_inference: what callers keep of an image is theirs", "[models][prepare]") {
+  auto model = trained("deeplab_v3_resnet18");
+  model->prepare_inference({.sizes = 2});
+  const Tensor a = noise({1, 65, 65, 3}, 1), b = noise({1, 33, 49, 3}, 2), c = noise({1, 65, 65, 3}, 3);
+  const Tensor first = logits(*model, a), copy = first.clone();
+  const Tensor second = logits(*model, b), third = logits(*model, c);
+  logits(*model, a);
+  CHECK(identical(first, copy));
+  CHECK(identical(third, logits(*model, c)));
+  CHECK(identical(second, logits(*model, b)));
 }
 
 }  // namespace atrous::models
