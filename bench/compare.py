@@ -4,6 +4,8 @@
   bench/compare.py --rows '^conv3x3/.*b1t2/forward' --json run.json --markdown run.md
   bench/compare.py --rows '^(model|train)/' --python ~/venv/bin/python       # a Python that has onnxruntime and torch
   bench/compare.py --table run.json                                          # only the table of what was measured
+  bench/compare.py --python ~/venv/bin/python --record bench/results/cpu-zen4-2-cores
+                                                                             # all, into NAME.json, NAME.md and the README's table
 
 Peers: torch, onnxruntime (needs torch too, which writes its graphs), onednn and xnnpack (shared libraries, by ctypes). One
 that is missing is named and left out. For every row, --repeat times over: our row, then each peer's, each for --min-time seconds,
@@ -16,6 +18,8 @@ The table: time, best peer, its time, ratio peer/ours (above 1: ours is faster),
 ratio has to reach, and the share of the ceiling: the larger of arithmetic (all taps counted, against multiply-adds
 on registers) and traffic (against a copy of as many bytes), both from the same run. Winograd and skipped taps take it above 1.
 --json adds to what the file holds, so that a long run can be taken in pieces: with --missing, rows that it has are passed over.
+--record NAME is --json NAME.json --markdown NAME.md, and writes what the README says between its two marks anew, from the whole file:
+a line for each kind of row (of bench/cpu_targets.txt) and for each network. With --table NAME.json it measures nothing.
 """
 import argparse
 import json
@@ -35,6 +39,7 @@ UNITS = {"ns": 1e-9, "us": 1e-6, "ms": 1e-3, "s": 1.0}
 # A row as the bench names it: key, b and t, direction; networks have no direction.
 NAME = re.compile(r"^(?P<row>.+b\d+t(?P<threads>\d+))(/(?P<direction>\w+)/cpu/f32)?(/real_time)?$")
 PACKED = "forward_packed"  # peers' forward passes pack beforehand, but for PyTorch's
+MARKS = ("<!-- compare.py writes from here -->", "<!-- to here -->")
 NO_DIRECTION = {"model": "forward", "train": "step"}
 MEMORY = {"MALLOC_TRIM_THRESHOLD_": "-1", "MALLOC_MMAP_THRESHOLD_": str(1 << 40), "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
@@ -81,8 +86,7 @@ def read_ours(document):
         mean = row["real_time"] * UNITS[row["time_unit"]]
         rows[name] = {"seconds": row.get("median", mean)}
         rows[name].update({work: row[rate] * mean for rate, work in (("FLOP/s", "FLOP"), ("bytes/s", "bytes")) if rate in row})
-        if "peak_MB" in row:
-            rows[name]["peak_MB"] = row["peak_MB"]
+        rows[name].update({key: row[key] for key in ("peak_MB", "process_MB") if key in row})
     return rows
 
 
@@ -202,13 +206,14 @@ def judge(results, targets):
             lines.append({"name": name, "order": -1.0, "error": entry.get("error", "was not run")})
             continue
         ours, peer = min(entry["ours"]), best_peer(entry)
-        target = next((ratio for ratio, pattern, _ in targets if pattern.search(name)), None)
-        line = {"name": name, "ours": ours, "share": share(name, entry, results["ceilings"]), "target": target}
+        target, kind = next(((ratio, words) for ratio, pattern, words in targets if pattern.search(name)), (None, None))
+        line = {"name": name, "kind": kind, "ours": ours, "share": share(name, entry, results["ceilings"]), "target": target}
         if peer:
             line.update(peer=peer[0], theirs=peer[1], ratio=peer[1] / ours)
         line["order"] = line["ratio"] / target if peer and target else 1e9
         if "peak_MB" in entry:
-            line["peak_MB"], line["peer_peak_MB"] = entry["peak_MB"], entry.get("peer_peak_MB", {}).get(peer[0].split()[0]) if peer else None
+            line["peak_MB"], line["process_MB"] = entry["peak_MB"], entry.get("process_MB")
+            line["peer_peak_MB"] = entry.get("peer_peak_MB", {}).get(peer[0].split()[0]) if peer else None
         lines.append(line)
     return sorted(lines, key=lambda line: (line["order"], line["name"]))
 
@@ -228,14 +233,56 @@ def markdown(results, lines):
             text.append(f"| {line['name']} | {line['error']} | | | | | | |")
             continue
         verdict = "" if line["order"] > 1e8 else "reached" if line["order"] >= 1 else "within 5 %" if line["order"] >= 0.95 else "short"
-        theirs = f"{line['peer']} | {1e3 * line['theirs']:.3g} | {line['ratio']:.2f}" if "peer" in line else "| | "
+        theirs = f"{line['peer']} | {milliseconds(line['theirs'])} | {line['ratio']:.2f}" if "peer" in line else "| | "
         ceiling = f"{line['share']:.2f}" if line["share"] else ""
-        text.append(f"| {line['name']} | {1e3 * line['ours']:.3g} | {theirs} | {line['target'] or ''} | {verdict} | {ceiling} |")
+        text.append(f"| {line['name']} | {milliseconds(line['ours'])} | {theirs} | {line['target'] or ''} | {verdict} | {ceiling} |")
     memory = [line for line in lines if "peak_MB" in line]
     if memory:
-        text += ["", "| network | our tensors at most, MB | the best peer's process at most, MB |", "| --- | --- | --- |"]
-        text += [f"| {line['name']} | {line['peak_MB']:.0f} | {line['peer_peak_MB'] or ''} |" for line in memory]
+        text += ["", "| network | our tensors at most, MB | our process | the best peer's process |", "| --- | --- | --- | --- |"]
+        text += [f"| {line['name']} | {line['peak_MB']:.0f} | {megabytes(line, 'process_MB')} | {megabytes(line, 'peer_peak_MB')} |" for line in memory]
     return "\n".join(text) + "\n"
+
+
+def milliseconds(seconds):
+    return f"{1e3 * seconds:.0f}" if seconds >= 0.1 else f"{1e3 * seconds:.3g}"
+
+
+def megabytes(line, key):
+    return f"{line[key]:.0f}" if line.get(key) else ""
+
+
+def summary(results, lines, targets, where):
+    """What the README says of a run: a line for each kind of row, one for each network."""
+    judged = [line for line in lines if line.get("target") and "ratio" in line]
+    networks = [line for line in judged if line["name"].split("/")[0] in NO_DIRECTION]
+    others = [line for line in judged if line not in networks]
+    machine = results["machine"]
+    text = [f"{machine['processor']}, {machine['processors']} processors, f32, {results['taken']}. Ratio: the time of the best peer of the same run to ours, above 1: ours is faster. "
+            "Ceiling: the share of what the machine can multiply or copy, of nominal work (all taps counted). Peers: " + "; ".join(results["versions"].values()) + ".", "",
+            "| operations | rows | ratio: least, median, greatest | aim | reached | ceiling, median |", "| --- | --- | --- | --- | --- | --- |"]
+    kinds = [(ratio, words) for ratio, _, words in targets]
+    for ratio, words in dict.fromkeys(kinds):
+        own = [line for line in others if line["kind"] == words and line["target"] == ratio]
+        if own:
+            ratios, shares = sorted(line["ratio"] for line in own), [line["share"] for line in own if line["share"]]
+            text.append(f"| {words} | {len(own)} | {ratios[0]:.2f}, {statistics.median(ratios):.2f}, {ratios[-1]:.2f} | {ratio:g} | "
+                        f"{sum(line['order'] >= 1 for line in own)} | {f'{statistics.median(shares):.2f}' if shares else ''} |")
+    if networks:
+        text += ["", "| network | ours ms | best peer | ms | ratio | aim | ceiling | our process MB | theirs |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
+        for line in sorted(networks, key=lambda line: line["name"]):
+            ceiling = f"{line['share']:.2f}" if line["share"] else ""
+            text.append(f"| {line['name']} | {milliseconds(line['ours'])} | {line['peer']} | {milliseconds(line['theirs'])} | {line['ratio']:.2f} | {line['target']:g} | {ceiling} | "
+                        f"{megabytes(line, 'process_MB')} | {megabytes(line, 'peer_peak_MB')} |")
+    text += ["", f"Every row: [{where}]({where})."]
+    return "\n".join(text)
+
+
+def put_between_marks(document, text):
+    """The document with what stands between its two marks replaced; SystemExit if it has none."""
+    parts = re.split(f"({re.escape(MARKS[0])}\n).*?({re.escape(MARKS[1])})", document, flags=re.DOTALL)
+    if len(parts) != 4:
+        raise SystemExit(f"compare.py: README.md has not one {MARKS[0]} ... {MARKS[1]}")
+    return parts[0] + parts[1] + text + "\n" + parts[2] + parts[3]
 
 
 def machine():
@@ -308,10 +355,16 @@ def main():
     parser.add_argument("--missing", action="store_true", help="pass over rows that --json has")
     parser.add_argument("--budget", type=float, metavar="SECONDS", help="start no row after that time")
     parser.add_argument("--markdown", metavar="FILE")
+    parser.add_argument("--record", metavar="NAME", help="NAME.json, NAME.md and the README's table")
+    parser.add_argument("--readme", default=str(HERE.parent / "README.md"), metavar="FILE", help="of --record")
     parser.add_argument("--table", metavar="FILE", help="measure nothing, read this")
     parser.add_argument("--targets", default=str(HERE / "cpu_targets.txt"), metavar="FILE")
     parser.add_argument("--quiet", action="store_true")
     options = parser.parse_args()
+    if options.record:
+        stem = options.record.removesuffix(".json").removesuffix(".md")
+        options.markdown = stem + ".md"
+        options.json = options.json or stem + ".json"
     options.python = (options.python or []) + [sys.executable, "/usr/bin/python3"]
     unknown = set(options.peers) - set(PEERS)
     if unknown:
@@ -332,10 +385,15 @@ def main():
 
         fill(results, save, options)
         save()
-    lines = judge(results, read_targets(options.targets))
+    targets = read_targets(options.targets)
+    lines = judge(results, targets)
     text = markdown(results, lines)
     if options.markdown:
         pathlib.Path(options.markdown).write_text(text)
+    if options.record:
+        readme = pathlib.Path(options.readme)
+        where = os.path.relpath(options.markdown, readme.parent)
+        readme.write_text(put_between_marks(readme.read_text(), summary(results, lines, targets, where)))
     if not options.quiet:
         print(text)
 

@@ -1,4 +1,5 @@
 #include <benchmark/benchmark.h>
+#include <sys/resource.h>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/autograd/resize.h"
@@ -58,15 +59,21 @@ void run(benchmark::State& state, Device device, const Step& step) {
     synchronize(device);
   }
   state.counters["peak_MB"] = double(memory_stats(device).peak) / 1e6;
+  rusage usage{};
+  getrusage(RUSAGE_SELF, &usage);
+  state.counters["process_MB"] = double(usage.ru_maxrss) / 1024;  // of all rows so far
   trim_memory(device);
 }
 
 void forward(benchmark::State& state, const Network& n, const Place& place) {
   const auto model = make(n, place);
-  model->prepare_inference();
+  const layers::Summary summary = layers::summarise(*model, {n.batch, n.size, n.size, 3});
+  model->prepare_inference({.release_weights = true});
   const NoGrad no_grad;
   const Variable x(random_image(n).to(place.device));
   run(state, place.device, [&] { benchmark::DoNotOptimize(full_size(*model, x).value().data()); });
+  state.counters["FLOP/s"] =
+      benchmark::Counter(2.0 * double(summary.macs()), benchmark::Counter::kIsIterationInvariantRate);
 }
 
 void train(benchmark::State& state, const Network& n, const Place& place) {

@@ -5,7 +5,7 @@
   out  {"times": {"forward": {"nhwc": [0.0361, ...]}}, "peak_MB": 512}     seconds a call, for each way the peer knows
 
 A peer is a module of this folder with version() and prepare(row) -> {direction: {way: function}}; it leaves out what it
-does not know. It says ImportError or OSError where the software is not installed.
+does not know. peak_MB() is optional: the memory of a process that does the last row and nothing else. It says ImportError or OSError where the software is not installed.
 """
 import gc
 import importlib
@@ -51,7 +51,9 @@ def main():
                 gc.collect()
                 name, ready = asked["row"], peer.prepare(rows.parse(asked["row"]))
             times = {d: {way: timed(call, asked["seconds"]) for way, call in ready.get(d, {}).items() if way not in asked.get("skip", {}).get(d, [])} for d in asked["directions"]}
-            answer = {"times": {d: t for d, t in times.items() if t}, "peak_MB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+            alone = hasattr(peer, "peak_MB") and rows.parse(asked["row"]).network
+            peak = peer.peak_MB() if alone else resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+            answer = {"times": {d: t for d, t in times.items() if t}, "peak_MB": peak}
         except Exception as error:  # one row that a peer cannot run is a gap in the table, not the end of it
             traceback.print_exc()
             name, answer = None, {"error": f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"}

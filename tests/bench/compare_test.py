@@ -99,6 +99,20 @@ class Table(unittest.TestCase):
         self.assertIn("| conv1x1/ab1t1/forward | 200 | onednn any | 250 | 1.25 | 1.2 | reached | 0.50 |", text)
         self.assertIn("| dw3x3/cb1t1/forward | wrong |", text)
 
+    def test_summary_has_a_line_a_kind_and_a_line_a_network(self):
+        results = {**self.RESULTS, "rows": {**self.RESULTS["rows"], "conv1x1/ab4t1/forward": {"ours": [0.1], "peers": {"torch": {"nchw": [0.3]}}},
+                   "model/netb1t2/forward": {"ours": [0.5], "peak_MB": 90.0, "process_MB": 120.0, "peers": {"onednn": {"any": [0.6]}}, "peer_peak_MB": {"onednn": 300}}}}
+        targets = [*self.targets, (1.5, compare.re.compile("^model"), "networks")]
+        text = compare.summary(results, compare.judge(results, targets), targets, "bench/results/x.md")
+        self.assertIn("| words | 2 | 1.25, 2.12, 3.00 | 1.2 | 2 | 0.50 |", text)
+        self.assertIn("| words | 1 | 0.50, 0.50, 0.50 | 0.51 | 0 |  |", text)
+        self.assertIn("| model/netb1t2/forward | 500 | onednn any | 600 | 1.20 | 1.5 |  | 120 | 300 |", text)
+        self.assertIn("[bench/results/x.md](bench/results/x.md)", text)
+        first, last = compare.MARKS
+        self.assertEqual(compare.put_between_marks(f"a\n{first}\nold\nolder\n{last}\nb\n", "new\\1"), f"a\n{first}\nnew\\1\n{last}\nb\n")
+        with self.assertRaises(SystemExit):
+            compare.put_between_marks("a\nb\n", "new")
+
     def test_targets_of_the_project(self):
         targets = compare.read_targets(SOURCE / "bench/cpu_targets.txt")
 
@@ -123,6 +137,15 @@ class Program(unittest.TestCase):
                                *arguments], capture_output=True, text=True)
         self.assertEqual(done.returncode, 0, done.stderr)
         return done, json.loads((pathlib.Path(folder) / "run.json").read_text())
+
+    def test_a_record_is_three_files(self):
+        with tempfile.TemporaryDirectory() as folder:
+            readme, (first, last) = pathlib.Path(folder) / "README.md", compare.MARKS
+            readme.write_text(f"top\n{first}\n{last}\nend\n")
+            self.run_program(folder, "--threads", "1", "--rows", "dw3x3", "--repeat", "1", "--record", pathlib.Path(folder) / "run", "--readme", readme)
+            self.assertIn("| dw3x3/h9w9c16r2b1t1/forward | 1 |", (pathlib.Path(folder) / "run.md").read_text())
+            self.assertIn(f"{first}\n", readme.read_text())
+            self.assertIn("Every row: [run.md](run.md).", readme.read_text())
 
     def test_a_run_in_two_pieces(self):
         with tempfile.TemporaryDirectory() as folder:
