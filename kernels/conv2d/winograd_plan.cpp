@@ -93,7 +93,9 @@ WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)
     if (slot == 0) slot = slot_count++;
   const std::int64_t floats = block_depth + Panels{tile, columns}.count() * tile.columns;
   const bool cached = packed_size() <= kCachedWeights;
-  together = !cached && points * floats <= kTogetherFloats;
+  // More of them where the weights, which two blocks would read twice, are larger still.
+  together =
+      !cached && points * floats <= std::clamp(packed_size() / 2, kTogetherFloats, 3 * kTogetherFloats);
   const std::int64_t most = (cached ? kCachedFloats : kBlockFloats) / floats;
   block_points = together ? points : std::min(points, std::max<std::int64_t>(most, 256));
 }
