@@ -10,8 +10,8 @@
 
 #include "atrous/core/device.h"
 #include "atrous/core/error.h"
-#include "atrous/core/parallel.h"
 #include "atrous/core/factor_rounding.h"
+#include "atrous/core/parallel.h"
 #include "atrous/io/dataset.h"
 #include "atrous/models/registry.h"
 
