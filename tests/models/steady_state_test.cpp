@@ -19,6 +19,11 @@ std::atomic<std::size_t> g_largest{0};
 
 }  // namespace
 
+#if defined(__SANITIZE_ADDRESS__)  // has its own, and demands that what is freed was allocated by them
+constexpr bool kCounts = false;
+#else
+constexpr bool kCounts = true;
+
 void* operator new(std::size_t bytes) {
   if (g_counts) {
     ++g_calls;
@@ -31,6 +36,7 @@ void* operator new(std::size_t bytes) {
 }
 void operator delete(void* block) noexcept { std::free(block); }
 void operator delete(void* block, std::size_t) noexcept { std::free(block); }
+#endif
 
 namespace atrous::models {
 
@@ -56,7 +62,7 @@ TEST_CASE("prepared models: the second and third image allocate no activation", 
     CHECK(after.in_use == before.in_use);
     INFO(g_calls << " handles and lists");
     CHECK(g_largest < 32768);
-    CHECK(g_calls > 0);  // the counter counts
+    CHECK((g_calls > 0) == kCounts);
   }
 }
 
