@@ -157,8 +157,10 @@ Tensor Segmenter::labels(const Tensor& image) {
 models::ConfusionMatrix Segmenter::confusion(const io::Sample& sample) {
   const bool one_view = options_.scales.size() == 1 && options_.scales[0] == 1 && !options_.flip && !size_ &&
                         !options_.tile && !options_.window && !crf_;
-  if (one_view) say_cost_of_bf16(sample.image);
-  if (one_view) return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
+  if (one_view) {
+    say_cost_of_bf16(sample.image);
+    return models::segment_confusion(*model_, sample.image, sample.labels, io::kIgnore);
+  }
   models::ConfusionMatrix confusion(model_->config().classes, io::kIgnore);
   confusion.add(sample.labels, labels(sample.image));
   return confusion;

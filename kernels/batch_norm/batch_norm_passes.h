@@ -34,12 +34,10 @@ void for_each_chunk(const BatchNormDims& dims, bool backwards, const Body& body)
   });
 }
 
-/// Whether a result is better written past the cache: what it would push out is read sooner than it is.
+/// Whether a result is written past the cache: in whole lines.
 template <class T>
 bool leaves_cache(const BatchNormDims& dims, Span<T> result) {
-  constexpr std::int64_t kCached = 14 << 20;
-  return result.size() * std::int64_t(sizeof(T)) > kCached && dims.channels % 16 == 0 &&
-         std::uintptr_t(result.data()) % 64 == 0;
+  return dims.channels % 16 == 0 && kernels::leaves_cache(result);
 }
 
 // These overloads are preferred to the plain templates.

@@ -40,14 +40,19 @@ void pack(Gather direction, const Conv2dDims& dims, Span<const float> weight, Sp
   else
     direct_pack(DirectBlocking(direction, dims), dims, weight, packed);
 }
-const char* way_of(Gather direction, const Conv2dDims& dims) {
-  if (takes_winograd(direction, dims)) return "winograd";
+void say_way(Gather direction, const Conv2dDims& dims) {
+  if (!verbose("dispatch")) return;
   const DirectBlocking direct(direction, dims);
-  return direct.in_place ? "in place" : direct.windows ? "windows" : direct.pairs ? "direct, bf16" : "direct";
+  say_dispatch(name_of(direction), Dtype::f32, dims,
+               takes_winograd(direction, dims) ? "winograd"
+               : direct.in_place               ? "in place"
+               : direct.windows                ? "windows"
+               : direct.pairs                  ? "direct, bf16"
+                                               : "direct");
 }
 void run(Gather direction, const Conv2dDims& dims, Span<const float> source, Span<const float> packed,
          const Conv2dEpilogue<float>& epilogue, Span<float> workspace, Span<float> destination) {
-  if (verbose("dispatch")) say_dispatch(name_of(direction), Dtype::f32, dims, way_of(direction, dims));
+  say_way(direction, dims);
   if (takes_winograd(direction, dims))
     winograd_run(WinogradBlocking(direction, dims), dims, source, packed, epilogue, workspace, destination);
   else
@@ -169,7 +174,7 @@ void conv2d_gather(Gather direction, const Conv2dDims& dims, Span<const float> s
                    Span<const float> weight, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                    Span<float> destination) {
   if (takes_winograd(direction, dims)) {
-    if (verbose("dispatch")) say_dispatch(name_of(direction), Dtype::f32, dims, way_of(direction, dims));
+    say_way(direction, dims);
     return winograd_run_unpacked(WinogradBlocking(direction, dims), dims, source, weight, epilogue, workspace,
                                  destination);
   }

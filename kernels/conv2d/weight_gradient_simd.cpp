@@ -63,40 +63,10 @@ void tile(const WeightTile& t) {
   }
 }
 
-template <int Vectors, bool kPart>
+template <int Vectors, bool kPart, int Rows = kTileRows>
 void tile_of_height(const WeightTile& t) {
-  switch (t.rows) {
-    case 1:
-      return tile<1, Vectors, kPart>(t);
-    case 2:
-      return tile<2, Vectors, kPart>(t);
-    case 3:
-      return tile<3, Vectors, kPart>(t);
-    case 4:
-      return tile<4, Vectors, kPart>(t);
-    case 5:
-      return tile<5, Vectors, kPart>(t);
-    case 6:
-      return tile<6, Vectors, kPart>(t);
-#if ATROUS_VECTOR_BYTES == 64
-    case 7:
-      return tile<7, Vectors, kPart>(t);
-    case 8:
-      return tile<8, Vectors, kPart>(t);
-    case 9:
-      return tile<9, Vectors, kPart>(t);
-    case 10:
-      return tile<10, Vectors, kPart>(t);
-    case 11:
-      return tile<11, Vectors, kPart>(t);
-    case 12:
-      return tile<12, Vectors, kPart>(t);
-    case 13:
-      return tile<13, Vectors, kPart>(t);
-    case 14:
-      return tile<14, Vectors, kPart>(t);
-#endif
-  }
+  if (t.rows == Rows) return tile<Rows, Vectors, kPart>(t);
+  if constexpr (Rows > 1) tile_of_height<Vectors, kPart, Rows - 1>(t);
 }
 
 }  // namespace

@@ -14,10 +14,9 @@ using simd::DepthwiseOutput;
 using simd::DepthwiseTaps;
 using simd::DepthwiseTile;
 
-constexpr std::int64_t kLeastChannels = 16;        // of the widest vector
-constexpr std::int64_t kParts = 16;                // partial sums of the weight's gradient, at most
-constexpr std::int64_t kStreamBytes = 14LL << 20;  // results above this leave the caches anyway
-constexpr std::int64_t kFetchBytes = 8LL << 20;    // results above this are not in the caches when written
+constexpr std::int64_t kLeastChannels = 16;      // of the widest vector
+constexpr std::int64_t kParts = 16;              // partial sums of the weight's gradient, at most
+constexpr std::int64_t kFetchBytes = 8LL << 20;  // results above this are not in the caches when written
 constexpr std::int64_t kTaps = TapAxis::kMost * TapAxis::kMost;
 
 // A convolution over the images of a batch: from [batch, rows.in, cols.in, channels] to [.., out, ..].
@@ -70,16 +69,12 @@ DepthwiseConv2dDims adjoint(const DepthwiseConv2dDims& d) {
   return a;
 }
 
-bool can_stream(const float* y, std::int64_t size, std::int64_t channels) {
-  return size * 4 > kStreamBytes && reinterpret_cast<std::uintptr_t>(y) % 64 == 0 && channels % 16 == 0;
-}
-
 // How a result leaves. Lines that are stored to in part are read first, unless they go past the cache: where
 // they come from memory it pays to ask for them a tile ahead (1.1 to 1.2 times), but not where they lie in
 // the cache, nor where pixels a multiple of 4 KiB apart would push each other out (0.9 times).
-void choose_stores(const float* y, std::int64_t size, std::int64_t channels, DepthwiseOutput& output) {
-  output.stream = can_stream(y, size, channels);
-  output.fetch = !output.stream && size * 4 > kFetchBytes && channels % 1024 != 0;
+void choose_stores(Span<float> y, std::int64_t channels, DepthwiseOutput& output) {
+  output.stream = channels % 16 == 0 && leaves_cache(y);
+  output.fetch = !output.stream && y.size() * 4 > kFetchBytes && channels % 1024 != 0;
 }
 
 // Tiles begin..end-1 of one run of rows of one image: call(tile).
@@ -193,7 +188,7 @@ void depthwise_forward(const DepthwiseConv2dDims& d, Span<const float> x, Span<c
   output.hard_swish = activation == Activation::hard_swish;
   if (activation == Activation::relu || activation == Activation::relu6) output.floor = 0;
   if (activation == Activation::relu6) output.ceiling = 6;
-  choose_stores(y.data(), y.size(), d.channels, output);
+  choose_stores(y, d.channels, output);
   simd::depthwise_pack(weight.data(), d.channels, d.taps(), false, workspace.data());
   if (shares(d))
     run_tiles(shared_work(d), x.data(), workspace.data(), output, y.data());
@@ -204,7 +199,7 @@ void depthwise_forward(const DepthwiseConv2dDims& d, Span<const float> x, Span<c
 void depthwise_backward_input(const DepthwiseConv2dDims& d, Span<const float> dy, Span<const float> weight,
                               Span<float> workspace, Span<float> dx) {
   DepthwiseOutput output;
-  choose_stores(dx.data(), dx.size(), d.channels, output);
+  choose_stores(dx, d.channels, output);
   const bool tiles = d.stride == PerAxis(1) && shares(d);
   simd::depthwise_pack(weight.data(), d.channels, d.taps(), tiles, workspace.data());
   if (tiles)

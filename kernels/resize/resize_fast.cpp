@@ -15,8 +15,6 @@
 namespace atrous::kernels::cpu {
 namespace {
 
-constexpr std::int64_t kStreamBytes = 14LL << 20;  // results above this leave the caches anyway
-
 // Rows that are worth a thread.
 std::int64_t row_grain(std::int64_t elements_of_row) { return 1 + (1 << 14) / (elements_of_row + 1); }
 
@@ -60,8 +58,7 @@ void for_each_row(const ResizeDims& d, const float* x, std::int64_t block, std::
 }  // namespace
 
 bool fast_resize_bilinear_forward(const ResizeDims& d, Span<const float> x, Span<float> y) {
-  const bool stream = y.size() * 4 > kStreamBytes && d.channels % 16 == 0 &&
-                      reinterpret_cast<std::uintptr_t>(y.data()) % 64 == 0;
+  const bool stream = d.channels % 16 == 0 && leaves_cache(y);
   parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
     for_each_row(d, x.data(), ColumnBlock::kMost, begin, end,
                  [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,

@@ -16,7 +16,6 @@ namespace atrous::kernels {
 namespace {
 
 constexpr std::int64_t kChunk = 1024;  // pixels whose losses are summed together, whatever the threads
-constexpr std::int64_t kStreamBytes = 14LL << 20;  // gradients above this leave the caches anyway
 
 std::int64_t chunks_of(const SoftmaxDims& dims) { return (dims.pixels + kChunk - 1) / kChunk; }
 
@@ -194,8 +193,7 @@ template <class T>
 void cross_entropy(Stream, const SoftmaxDims& dims, Span<const T> logits, Span<const std::int32_t> targets,
                    Span<const Accumulator<T>> scales, Span<double> sums, Span<T> loss, Span<T> dlogits) {
   const std::int64_t chunks = chunks_of(dims);
-  const bool stream = dlogits.size() * std::int64_t(sizeof(T)) > kStreamBytes &&
-                      reinterpret_cast<std::uintptr_t>(dlogits.data()) % 64 == 0;
+  const bool stream = leaves_cache(dlogits);
   parallel_for(chunks, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t q = begin; q < end; ++q) {
       const std::int64_t first = q * kChunk, count = std::min(kChunk, dims.pixels - first);
