@@ -40,11 +40,14 @@ void pack(Gather direction, const Conv2dDims& dims, Span<const float> weight, Sp
   else
     direct_pack(DirectBlocking(direction, dims), dims, weight, packed);
 }
+const char* name_of(const WinogradCut& cut) {
+  return cut.most_outs == kLargeWinograd ? "winograd, 6x6" : "winograd, 4x4";
+}
 void say_way(Gather direction, const Conv2dDims& dims) {
   if (!verbose("dispatch")) return;
   const DirectBlocking direct(direction, dims);
   say_dispatch(name_of(direction), Dtype::f32, dims,
-               takes_winograd(direction, dims) ? "winograd"
+               takes_winograd(direction, dims) ? name_of(WinogradBlocking(direction, dims).cut)
                : direct.in_place               ? "in place"
                : direct.windows                ? "windows"
                : direct.pairs                  ? "direct, bf16"
@@ -91,7 +94,7 @@ bool same_packing(const Conv2dDims& a, const Conv2dDims& b) {
   const bool winograd = takes_winograd(Gather::forward, a);
   if (winograd != takes_winograd(Gather::forward, b)) return false;
   if (winograd)
-    return WinogradBlocking(Gather::forward, a).slots == WinogradBlocking(Gather::forward, b).slots;
+    return WinogradBlocking(Gather::forward, a).cut.slots == WinogradBlocking(Gather::forward, b).cut.slots;
   const DirectBlocking ours(Gather::forward, a), theirs(Gather::forward, b);
   return ours.in_place == theirs.in_place && ours.windows == theirs.windows && ours.pairs == theirs.pairs;
 }
@@ -253,7 +256,8 @@ void conv2d_backward_weight(Stream, const Conv2dDims& dims, Span<const T> x, Spa
   if constexpr (kTuned<T>) {
     const bool winograd = takes_winograd_weight_gradient(dims);
     if (verbose("dispatch"))
-      say_dispatch("backward_weight", Dtype::f32, dims, winograd ? "winograd" : "direct");
+      say_dispatch("backward_weight", Dtype::f32, dims,
+                   winograd ? name_of(WinogradWeightGradientBlocking(dims).cut) : "direct");
     if (winograd)
       winograd_weight_gradient(WinogradWeightGradientBlocking(dims), dims, x, dy, workspace, dweight);
     else

@@ -17,7 +17,7 @@ namespace {
 namespace wino = winograd;
 using simd::kChunk;
 
-constexpr int kMostPairs = wino::kMostIns * wino::kMostIns;
+using wino::kMostPairs;
 constexpr int kMostOutputs = wino::kMostOuts * wino::kMostOuts;
 // In place of pixels outside of the picture: a block of depth and the vector that is fetched ahead.
 alignas(64) constexpr float kZeros[512] = {};
@@ -46,8 +46,8 @@ constexpr std::int64_t kSlotGap = 3 * kChunk;  // between them: so their lines f
 
 std::vector<SlotGroup> slot_groups(const WinogradBlocking& b) {
   std::vector<SlotGroup> groups;
-  for (std::size_t row = 0; row < b.slots.size(); row += wino::kRowsOfG) {
-    const auto begin = b.slots.begin() + std::ptrdiff_t(row), end = begin + wino::kRowsOfG;
+  for (std::size_t row = 0; row < b.cut.slots.size(); row += wino::kRowsOfG) {
+    const auto begin = b.cut.slots.begin() + std::ptrdiff_t(row), end = begin + wino::kRowsOfG;
     const int count = int(std::count_if(begin, end, [](int slot) { return slot >= 0; }));
     if (count == 0) continue;
     if (groups.empty() || groups.back().count + count > kGroupSlots) {
@@ -57,7 +57,7 @@ std::vector<SlotGroup> slot_groups(const WinogradBlocking& b) {
     }
     SlotGroup& g = groups.back();
     for (std::size_t j = row; j < row + wino::kRowsOfG; ++j)
-      if (b.slots[j] >= 0) g.slots[j] = b.slots[j] - g.first;
+      if (b.cut.slots[j] >= 0) g.slots[j] = b.cut.slots[j] - g.first;
     g.count += count;
   }
   return groups;
@@ -66,7 +66,7 @@ std::vector<SlotGroup> slot_groups(const WinogradBlocking& b) {
 class Worker {
  public:
   Worker(const Job& job, float* a, float* sums)
-      : j_(job), b_(job.blocking), a_(a), sums_(sums), slots_(std::size_t(b_.slot_count)) {}
+      : j_(job), b_(job.blocking), a_(a), sums_(sums), slots_(std::size_t(b_.cut.slot_count)) {}
 
   void run(std::size_t first, std::size_t last) {
     std::int64_t all = 0;
@@ -129,7 +129,7 @@ class Worker {
   // Panels [begin, end) of packed weights.
   void multiply(std::int64_t block, std::int64_t begin, std::int64_t end) const {
     const std::int64_t depth = b_.depth_of(block);
-    const float* weights = j_.packed + block * b_.block_depth * b_.slot_count * panels_.packed_columns();
+    const float* weights = j_.packed + block * b_.block_depth * b_.cut.slot_count * panels_.packed_columns();
     for (std::size_t slot = 0; slot < slots_.size(); ++slot, weights += depth * panels_.packed_columns())
       for (std::int64_t p = begin; p < end; ++p)
         multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true,
@@ -217,7 +217,7 @@ class Worker {
       for (int i = 0; i < wino::points(h); ++i)
         for (int j = 0; j < wino::points(w); ++j) {
           const int pair = wino::row_of_g(h, i) * wino::kRowsOfG + wino::row_of_g(w, j);
-          run_.slot[run_.pairs++] = &slots_[std::size_t(b_.slots[std::size_t(pair)])];
+          run_.slot[run_.pairs++] = &slots_[std::size_t(b_.cut.slots[std::size_t(pair)])];
         }
       for (int i = 0; i < wino::ins(h); ++i)
         for (int j = 0; j < wino::ins(w); ++j)
@@ -306,7 +306,9 @@ std::int64_t scratch_of_block(const WinogradBlocking& b) { return b.a_size() + b
 // Room for the bias, in whole panels.
 std::int64_t bias_size(const WinogradBlocking& b) { return round_up(b.columns, b.tile.columns); }
 // Weights of one panel, one block of channels and one group of pairs of points, transformed.
-std::int64_t panel_size(const WinogradBlocking& b) { return b.slot_count * b.block_depth * b.tile.columns; }
+std::int64_t panel_size(const WinogradBlocking& b) {
+  return b.cut.slot_count * b.block_depth * b.tile.columns;
+}
 
 // The bias goes to the front of the workspace.
 void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspace) {
@@ -328,7 +330,7 @@ void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspa
     const std::int64_t parts =
         std::min<std::int64_t>({threads(), panels, job.packed ? panels : (left - each) / panel_size(b)});
     for (std::int64_t block = 0; block < b.depth_blocks; ++block) {
-      parallel_for(count, grain_of(b.points / count * b.block_depth),
+      parallel_for(count, grain_of(b.cut.points / count * b.block_depth),
                    [&](std::int64_t begin, std::int64_t end) {
                      Worker(all).transform_inputs(0, std::size_t(begin), std::size_t(end), block);
                    });
@@ -342,18 +344,19 @@ void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspa
         }
       });
     }
-    parallel_for(count, grain_of(b.points / count * b.columns), [&](std::int64_t begin, std::int64_t end) {
-      Worker(all).transform_outputs(0, std::size_t(begin), std::size_t(end));
-    });
+    parallel_for(count, grain_of(b.cut.points / count * b.columns),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   Worker(all).transform_outputs(0, std::size_t(begin), std::size_t(end));
+                 });
     return;
   }
   // Patches are shared out by their products. Results do not depend on it.
   const std::int64_t parts =
-      std::min<std::int64_t>({threads(), left / each, 1 + b.points * b.depth * b.columns / kPartWork});
+      std::min<std::int64_t>({threads(), left / each, 1 + b.cut.points * b.depth * b.columns / kPartWork});
   const auto part_begin = [&](std::int64_t part) {
     std::int64_t sum = 0;
     std::size_t i = 0;
-    while (i < patches.size() && sum * parts < b.points * part) sum += patches[i++].pairs;
+    while (i < patches.size() && sum * parts < b.cut.points * part) sum += patches[i++].pairs;
     return i;
   };
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
@@ -380,7 +383,7 @@ std::int64_t winograd_unpacked_workspace_size(const WinogradBlocking& b) {
 void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
                   Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                   Span<float> destination) {
-  const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
+  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims.batch);
   run_job({b,
            dims,
            patches,
@@ -403,7 +406,7 @@ void winograd_run_unpacked(const WinogradBlocking& b, const Conv2dDims& dims, Sp
     return winograd_run(b, dims, source, packed, epilogue,
                         workspace.part(packed.size(), workspace.size() - packed.size()), destination);
   }
-  const std::vector<WinogradPatch> patches = winograd_patches(b, dims.batch);
+  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims.batch);
   run_job({b, dims, patches, source.data(), nullptr, weight, nullptr, int(epilogue.activation),
            epilogue.residual.data(), destination.data()},
           epilogue, workspace);

@@ -7,6 +7,7 @@
 #include "atrous/core/span.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/direct.h"
+#include "atrous/kernels/conv2d/winograd_schemes.h"
 #include "atrous/kernels/gemm/panels.h"
 
 // Winograd's convolution in single precision for 3x3 windows of stride 1 that keep the size of the map,
@@ -14,12 +15,13 @@
 // products.
 //
 // A convolution of rate r is r x r ordinary ones, each on every r-th row and column (a phase). Each phase is
-// cut into patches of 4, 3 and 2 outputs a side; phases of one or two pixels have schemes of their own
-// (winograd_schemes.h). A patch is transformed into up to 36 pairs of points, and for each pair of points one
-// matrix product takes that row of all patches. One set of transformed weights serves patches of all kinds.
+// cut into patches of 2 to 4 outputs a side, or to 6; phases of one or two pixels have schemes of their own
+// (winograd_schemes.h). A patch is transformed into up to 36 or 64 pairs of points, and for each pair of
+// points one matrix product takes that row of all patches. One set of transformed weights serves patches of
+// all kinds.
 //
-// Rounding: the largest error is about 5e-6 of the largest output (direct: 5e-7), and infinities spread over
-// their patch as NaN. Conv2dDims::exact asks for the direct kernel.
+// Rounding: the largest error is about 5e-6 of the largest output (direct: 1e-6), with patches of 6 outputs
+// 2e-5, and infinities spread over their patch as NaN. Conv2dDims::exact asks for the direct kernel.
 
 namespace atrous::kernels {
 
@@ -31,26 +33,40 @@ double winograd_direct_cost(const Conv2dDims& dims);
 bool takes_winograd(Gather direction, const Conv2dDims& dims);
 
 /// For each pair of rows of G its place among those in use, or -1.
-using WinogradSlots = std::array<int, 81>;
+using WinogradSlots = std::array<int, winograd::kRowsOfG * winograd::kRowsOfG>;
 
-/// How such a convolution is cut.
-struct WinogradBlocking {
-  WinogradBlocking(Gather direction, const Conv2dDims& dims);
+/// How the map of such a convolution is cut, into as few patches of at most `most_outs` outputs a side as
+/// will do.
+struct WinogradCut {
+  WinogradCut(const Conv2dDims& dims, int most_outs);
 
-  /// A piece of one axis of one phase: `outs` outputs from position `at` on.
+  /// A piece of one axis of one phase, from position `at` on.
   struct Segment {
     std::int64_t at;
     int scheme;
   };
+  std::vector<Segment> rows_of_map, columns_of_map;
+  std::int64_t points = 0;  ///< pairs of points of all patches: rows of all products together
+  WinogradSlots slots;
+  int slot_count = 0;
+  int most_outs;
+};
+/// The sides of patches that there are. Large ones save up to a fifth of the products and have four times the
+/// rounding: they are taken where that pays.
+inline constexpr int kSmallWinograd = 4, kLargeWinograd = 6;
+inline constexpr double kLargeWinogradGain = 1.1;  ///< what they have to save
+
+/// How the work is cut.
+struct WinogradBlocking {
+  WinogradBlocking(Gather direction, const Conv2dDims& dims);
+  /// With patches of a side.
+  WinogradBlocking(Gather direction, const Conv2dDims& dims, int most_outs);
 
   simd::TileShape tile;
   Gather direction;
   std::int64_t depth, columns;  ///< channels of the source and of the destination
   std::int64_t block_depth, depth_blocks;
-  std::vector<Segment> rows_of_map, columns_of_map;
-  WinogradSlots slots;
-  int slot_count = 0;
-  std::int64_t points;  ///< pairs of points of all patches: rows of all products together
+  WinogradCut cut;
   /// Of a block of patches: its transformed inputs and products lie in the L2 cache beside the weights, or in
   /// the L3 cache where there are too many.
   std::int64_t block_points;
@@ -58,6 +74,8 @@ struct WinogradBlocking {
   /// but once.
   bool together;
 
+  /// In products for each pair of channels, with other work counted as products.
+  double cost() const;
   std::int64_t depth_of(std::int64_t block) const {
     return block + 1 < depth_blocks ? block_depth : depth - block * block_depth;
   }
@@ -73,10 +91,10 @@ struct WinogradPatch {
   int pairs;  ///< of points
 };
 /// All patches, sorted by their schemes.
-std::vector<WinogradPatch> winograd_patches(const WinogradBlocking& blocking, std::int64_t batch);
+std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, std::int64_t batch);
 
 /// For each pair of points in use, what the nine taps count in its transformed weight.
-std::vector<float> winograd_factors(const WinogradBlocking& blocking);
+std::vector<float> winograd_factors(const WinogradCut& cut);
 
 /// Transformed weights: [block of depth][pair of points][panel][depth][column].
 void winograd_pack(const WinogradBlocking& blocking, Span<const float> weight, Span<float> packed);

@@ -11,10 +11,10 @@ namespace atrous::kernels {
 
 namespace wino = winograd;
 
-std::vector<float> winograd_factors(const WinogradBlocking& b) {
-  std::vector<float> factors(std::size_t(9 * b.slot_count));
-  for (int pair = 0; pair < 81; ++pair)
-    if (const int slot = b.slots[std::size_t(pair)]; slot >= 0)
+std::vector<float> winograd_factors(const WinogradCut& cut) {
+  std::vector<float> factors(std::size_t(9 * cut.slot_count));
+  for (int pair = 0; pair < wino::kRowsOfG * wino::kRowsOfG; ++pair)
+    if (const int slot = cut.slots[std::size_t(pair)]; slot >= 0)
       for (int t = 0; t < 9; ++t)
         factors[std::size_t(9 * slot + t)] =
             float(wino::g(pair / wino::kRowsOfG, t / 3) * wino::g(pair % wino::kRowsOfG, t % 3));
@@ -71,7 +71,7 @@ void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<flo
   const bool past_cache =
       packed.size() > kCached && b.columns % 16 == 0 && std::uintptr_t(packed.data()) % 64 == 0;
   const std::int64_t pieces = (b.depth + kRows - 1) / kRows;
-  const std::int64_t grain = grain_of(kRows * b.tile.columns * b.slot_count);
+  const std::int64_t grain = grain_of(kRows * b.tile.columns * b.cut.slot_count);
   parallel_for(panels.count() * pieces, grain, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t panel = i % panels.count(), row = i / panels.count() * kRows;
@@ -79,9 +79,9 @@ void winograd_pack(const WinogradBlocking& b, Span<const float> weight, Span<flo
         winograd_fetch_weight(b, weight, (i + 1) % panels.count(), next, std::min(kRows, b.depth - next), 0,
                               1);
       const std::int64_t block = row / b.block_depth, depth = b.depth_of(block);
-      float* to = packed.data() + block * b.block_depth * b.slot_count * panels.packed_columns() +
+      float* to = packed.data() + block * b.block_depth * b.cut.slot_count * panels.packed_columns() +
                   panel * b.tile.columns * depth + (row - block * b.block_depth) * panels.width(panel);
-      winograd_transform_weight(b, weight, panel, row, std::min(kRows, b.depth - row), b.slots,
+      winograd_transform_weight(b, weight, panel, row, std::min(kRows, b.depth - row), b.cut.slots,
                                 depth * panels.packed_columns(), past_cache, to);
     }
     if (past_cache) streaming_fence();

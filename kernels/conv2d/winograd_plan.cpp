@@ -14,35 +14,37 @@ constexpr std::int64_t kCachedFloats = 1 << 17;    // with them: factors and sum
 constexpr std::int64_t kBlockFloats = 1 << 20;     // of other blocks: in the L3 cache
 constexpr std::int64_t kTogetherFloats = 1 << 21;  // of all patches, where threads work together
 
-using Segment = WinogradBlocking::Segment;
+using Segments = std::vector<WinogradCut::Segment>;
 
-// Every phase of an axis by itself, cut into pieces of four, three and two outputs so that few products are
-// needed (33 = 6 * 4 + 3 * 3: 51, where nine fours take 54).
-std::vector<Segment> segments(std::int64_t size, std::int64_t rate) {
-  std::vector<Segment> v;
+// Every phase of an axis by itself, cut into as few pieces as will do, of nearly one size: a piece takes two
+// products more than it has outputs.
+Segments segments(std::int64_t size, std::int64_t rate, int most_outs) {
+  Segments v;
   for (std::int64_t phase = 0; phase < std::min(rate, size); ++phase) {
-    std::int64_t at = phase, left = (size - phase + rate - 1) / rate;
-    if (left <= 2) {
-      v.push_back({at, left == 1 ? wino::kT1 : wino::kT2});
+    const std::int64_t length = (size - phase + rate - 1) / rate;
+    if (length <= 2) {
+      v.push_back({phase, length == 1 ? wino::kT1 : wino::kT2});
       continue;
     }
-    while (left > 0) {
-      const int outs = left == 5 || left == 6 || left == 9 ? 3 : int(std::min<std::int64_t>(left, 4));
-      v.push_back({at, outs});  // F2, F3 and F4 are numbered by their outputs
-      at += outs * rate, left -= outs;
+    const std::int64_t pieces = (length + most_outs - 1) / most_outs;
+    std::int64_t at = phase;
+    for (std::int64_t i = 0; i < pieces; ++i) {
+      const int outs = int((length + pieces - 1 - i) / pieces);
+      v.push_back({at, outs});  // the number of its scheme
+      at += outs * rate;
     }
   }
   return v;
 }
+std::array<std::int64_t, wino::kSchemes> count_schemes(const Segments& segments) {
+  std::array<std::int64_t, wino::kSchemes> counts{};
+  for (const auto& s : segments) ++counts[std::size_t(s.scheme)];
+  return counts;
+}
 
-// Other work counted as products.
-double winograd_cost(const WinogradBlocking& b) {
-  // Transforming and writing a weight of one pair of points; about 25 as measured, counted half: inference
-  // does it once for all images.
-  constexpr double kWeight = 12;
-  constexpr double kTransform = 14;  // the same of an input or an output
-  return double(b.points) * (1 + kTransform / double(b.depth) + kTransform / double(b.columns)) +
-         kWeight * b.slot_count;
+WinogradBlocking cheaper_blocking(Gather direction, const Conv2dDims& d) {
+  const WinogradBlocking small(direction, d, kSmallWinograd), large(direction, d, kLargeWinograd);
+  return kLargeWinogradGain * large.cost() < small.cost() ? large : small;
 }
 
 constexpr double kPairCost = 0.62;  // of a product of bf16 pairs, to one of floats
@@ -62,24 +64,16 @@ double winograd_direct_cost(const Conv2dDims& d) {
 bool takes_winograd(Gather direction, const Conv2dDims& d) {
   if (d.exact || !winograd_applies(d) || d.batch == 0) return false;
   const double product = takes_bf16_pairs(direction, d) ? kPairCost : 1;
-  return 1.2 * winograd_cost(WinogradBlocking(direction, d)) < product * winograd_direct_cost(d);
+  return 1.2 * WinogradBlocking(direction, d).cost() < product * winograd_direct_cost(d);
 }
 
-WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)
-    : tile(simd::tile_shape()), direction(way) {
-  depth = way == Gather::forward ? d.in_channels : d.out_channels;
-  columns = way == Gather::forward ? d.out_channels : d.in_channels;
-  const std::int64_t blocks = std::max<std::int64_t>(1, (depth + kBlockDepth / 2) / kBlockDepth);
-  block_depth = round_up((depth + blocks - 1) / blocks, simd::kChunk);  // 2/3 to 3/2 of what is wanted
-  depth_blocks = (depth + block_depth - 1) / block_depth;
-  rows_of_map = segments(d.in_h, d.rate.h);
-  columns_of_map = segments(d.in_w, d.rate.w);
+WinogradCut::WinogradCut(const Conv2dDims& d, int most)
+    : rows_of_map(segments(d.in_h, d.rate.h, most)),
+      columns_of_map(segments(d.in_w, d.rate.w, most)),
+      most_outs(most) {
   // Which schemes meet which.
-  std::array<std::int64_t, wino::kSchemes> down{}, across{};
-  for (const Segment& s : rows_of_map) ++down[std::size_t(s.scheme)];
-  for (const Segment& s : columns_of_map) ++across[std::size_t(s.scheme)];
+  const auto down = count_schemes(rows_of_map), across = count_schemes(columns_of_map);
   slots.fill(-1);
-  points = 0;
   for (int h = 0; h < wino::kSchemes; ++h)
     for (int w = 0; w < wino::kSchemes; ++w) {
       const std::int64_t patches = d.batch * down[std::size_t(h)] * across[std::size_t(w)];
@@ -91,34 +85,60 @@ WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)
     }
   for (int& slot : slots)
     if (slot == 0) slot = slot_count++;
+}
+
+WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d)
+    : WinogradBlocking(cheaper_blocking(way, d)) {}
+
+WinogradBlocking::WinogradBlocking(Gather way, const Conv2dDims& d, int most_outs)
+    : tile(simd::tile_shape()),
+      direction(way),
+      depth(way == Gather::forward ? d.in_channels : d.out_channels),
+      columns(way == Gather::forward ? d.out_channels : d.in_channels),
+      cut(d, most_outs) {
+  const std::int64_t blocks = std::max<std::int64_t>(1, (depth + kBlockDepth / 2) / kBlockDepth);
+  block_depth = round_up((depth + blocks - 1) / blocks, simd::kChunk);  // 2/3 to 3/2 of what is wanted
+  depth_blocks = (depth + block_depth - 1) / block_depth;
   const std::int64_t floats = block_depth + Panels{tile, columns}.count() * tile.columns;
   const bool cached = packed_size() <= kCachedWeights;
   // More of them where the weights, which two blocks would read twice, are larger still.
   together =
-      !cached && points * floats <= std::clamp(packed_size() / 2, kTogetherFloats, 3 * kTogetherFloats);
+      !cached && cut.points * floats <= std::clamp(packed_size() / 2, kTogetherFloats, 3 * kTogetherFloats);
   const std::int64_t most = (cached ? kCachedFloats : kBlockFloats) / floats;
-  block_points = together ? points : std::min(points, std::max<std::int64_t>(most, 256));
+  block_points = together ? cut.points : std::min(cut.points, std::max<std::int64_t>(most, 256));
+}
+
+double WinogradBlocking::cost() const {
+  // Transforming and writing a weight of one pair of points; about 25 as measured, counted half: inference
+  // does it once for all images.
+  constexpr double kWeight = 12;
+  const double transform = cut.most_outs == kSmallWinograd ? 14 : 24;  // the same of an input or an output
+  return double(cut.points) * (1 + transform / double(depth) + transform / double(columns)) +
+         kWeight * cut.slot_count;
 }
 
 std::int64_t WinogradBlocking::packed_size() const {
-  return slot_count * depth * round_up(columns, tile.lanes);
+  return cut.slot_count * depth * round_up(columns, tile.lanes);
 }
-// A block holds at most one patch (36 pairs of points) more than block_points. Each pair of points has tiles
-// of its own, and a few lines between: at one stride their rows would fall into one set of the cache.
+// A block holds at most one patch (kMostPairs pairs of points) more than block_points. Each pair of points
+// has tiles of its own, and a few lines between: at one stride their rows would fall into one set of the
+// cache.
 std::int64_t WinogradBlocking::a_size() const {
-  return (block_points + 36 + slot_count * tile.rows) * block_depth + slot_count * 3 * simd::kChunk;
+  return (block_points + wino::kMostPairs + cut.slot_count * tile.rows) * block_depth +
+         cut.slot_count * 3 * simd::kChunk;
 }
 std::int64_t WinogradBlocking::sums_size() const {
-  return (block_points + 36) * Panels{tile, columns}.count() * tile.columns + slot_count * simd::kChunk;
+  return (block_points + wino::kMostPairs) * Panels{tile, columns}.count() * tile.columns +
+         cut.slot_count * simd::kChunk;
 }
 
-std::vector<WinogradPatch> winograd_patches(const WinogradBlocking& b, std::int64_t batch) {
+std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, std::int64_t batch) {
   std::vector<WinogradPatch> patches;
   for (int h = 0; h < wino::kSchemes; ++h)
     for (int w = 0; w < wino::kSchemes; ++w)
       for (std::int64_t n = 0; n < batch; ++n)
-        for (const auto& row : b.rows_of_map)
-          for (const auto& column : b.columns_of_map)
+        for (const auto& row : cut.rows_of_map)
+          for (const auto& column : cut.columns_of_map)
             if (row.scheme == h && column.scheme == w)
               patches.push_back({n, row.at, column.at, h, w, wino::points(h) * wino::points(w)});
   return patches;

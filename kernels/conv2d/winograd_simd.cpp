@@ -62,10 +62,10 @@ template <class Mh, class Mw, bool kWhole, class Args>
 ATROUS_INLINE void to_points_at(const Args& t, long c) {
   constexpr int in_h = Mh::kIns, in_w = Mw::kIns, points_h = Mh::kPoints, points_w = Mw::kPoints;
   Vec middle[points_h * in_w];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (int j = 0; j < in_w; ++j) {
     Vec x[in_h];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int i = 0; i < in_h; ++i) {
       const float* from = t.pixels[i * in_w + j] + c;
       x[i] = kWhole ? load(from) : load_part(from, t.channels - c);
@@ -79,13 +79,13 @@ ATROUS_INLINE void to_points_at(const Args& t, long c) {
   const bool here = ahead < t.channels || !next_pixels(t);
   const float* const* fetched = here ? t.pixels : next_pixels(t);
   const long fetched_at = here ? ahead : ahead - t.channels;
-#pragma GCC unroll 36
+#pragma GCC unroll 64
   for (int i = 0; i < in_h * in_w; ++i) __builtin_prefetch(fetched[i] + fetched_at, 0, 3);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
   for (int i = 0; i < points_h; ++i) {
     Vec row[points_w];
     apply<Mw, points_w, in_w>(middle + i * in_w, 1, row, 1);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int j = 0; j < points_w; ++j) {
       float* to = t.points[i * points_w + j] + place;
       store(to, row[j]);
@@ -111,25 +111,25 @@ void output(const WinogradOutput& t) {
     const long panel = c / kPanel, at = c % kPanel;
     if (at == 0) {  // the next panel, or the first one of the row behind
       const bool more = c + kPanel < t.channels;
-#pragma GCC unroll 36
+#pragma GCC unroll 64
       for (int i = 0; i < points_h * points_w; ++i)
         for (int v = 0; v < kPanel; v += 16)
           __builtin_prefetch(t.points[i] + (more ? (panel + 1) * t.panel_step[i] : kPanel) + v, 0, 3);
     }
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int j = 0; j < points_w; ++j) {
       Vec x[points_h];
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int i = 0; i < points_h; ++i)
         x[i] = load(t.points[i * points_w + j] + panel * t.panel_step[i * points_w + j] + at);
       apply<At<Sh>, out_h, points_h>(x, 1, middle + j, points_w);
     }
     const Vec bias = t.bias ? load(t.bias + c) : Vec{};
-#pragma GCC unroll 6
+#pragma GCC unroll 8
     for (int i = 0; i < out_h; ++i) {
       Vec row[out_w];
       apply<At<Sw>, out_w, points_w>(middle + i * points_w, 1, row, 1);
-#pragma GCC unroll 6
+#pragma GCC unroll 8
       for (int j = 0; j < out_w; ++j) {
         float* to = t.pixels[i * out_w + j] + c;
         Vec y = row[j] + bias;
@@ -205,8 +205,12 @@ void choose_w(const Args& args) {
       return Function<Sh, wino::kF2>::run(args);
     case wino::kF3:
       return Function<Sh, wino::kF3>::run(args);
-    default:
+    case wino::kF4:
       return Function<Sh, wino::kF4>::run(args);
+    case wino::kF5:
+      return Function<Sh, wino::kF5>::run(args);
+    default:
+      return Function<Sh, wino::kF6>::run(args);
   }
 }
 template <template <int, int> class Function, class Args>
@@ -220,8 +224,12 @@ void choose(const Args& args) {
       return choose_w<Function, wino::kF2>(args);
     case wino::kF3:
       return choose_w<Function, wino::kF3>(args);
-    default:
+    case wino::kF4:
       return choose_w<Function, wino::kF4>(args);
+    case wino::kF5:
+      return choose_w<Function, wino::kF5>(args);
+    default:
+      return choose_w<Function, wino::kF6>(args);
   }
 }
 template <int Sh, int Sw>

@@ -42,7 +42,7 @@ ATROUS_SIMD(winograd_output_gradient, const WinogradOutputGradient& args);
 
 /// Transforms weights of 3x3 taps, each `rows` x `width` (whole vectors), taps `tap_step` and rows `row_step`
 /// floats apart:
-///   to[slots[9*i + j] * to_step + row * width + k] =
+///   to[slots[kRowsOfG * i + j] * to_step + row * width + k] =
 ///       sum over r, s < 3 of g(i, r) * g(j, s) * from[(3*r + s) * tap_step + row * row_step + k]
 /// for all rows i, j of G whose slot is not negative; past the cache only if `to` is aligned to 64 bytes.
 ATROUS_SIMD(winograd_weight, const float* from, std::int64_t tap_step, std::int64_t row_step,

@@ -22,7 +22,7 @@ constexpr std::int64_t kBlockFloats = 1 << 21;   // transformed x and dy of a bl
 constexpr std::int64_t kCachedFloats = 1 << 17;  // or, where that still makes long sums, in the L2 cache
 constexpr std::int64_t kLeastPoints = 1024;      // of a block
 constexpr std::int64_t kBlockTiles = 12;
-constexpr int kMostPairs = wino::kMostIns * wino::kMostIns;
+using wino::kMostPairs;
 alignas(64) constexpr float kZeros[4096 + 64] = {};  // a pixel outside of the picture
 constexpr std::int64_t kMostChannels = 4096;
 
@@ -42,16 +42,16 @@ class Pass {
         dy_(dy),
         points_(points),
         sums_(sums),
-        patches_(winograd_patches(b_.patches, dims.batch)),
+        patches_(winograd_patches(b_.cut, dims.batch)),
         rows_(patches_.size()),
-        slots_(std::size_t(b_.patches.slot_count)) {
+        slots_(std::size_t(b_.cut.slot_count)) {
     for (int h = 0; h < wino::kSchemes; ++h)
       for (int w = 0; w < wino::kSchemes; ++w)
         for (int i = 0; i < wino::points(h); ++i)
           for (int j = 0; j < wino::points(w); ++j) {
             const int row = wino::row_of_g(h, i), column = wino::row_of_g(w, j);
             slots_of_[h][w][i * wino::points(w) + j] =
-                b_.patches.slots[std::size_t(row * wino::kRowsOfG + column)];
+                b_.cut.slots[std::size_t(row * wino::kRowsOfG + column)];
           }
   }
 
@@ -167,22 +167,24 @@ void for_part(std::int64_t items, std::int64_t part, std::int64_t parts, const C
   }
 }
 
+WinogradWeightGradientBlocking cheaper_blocking(const Conv2dDims& d) {
+  const WinogradWeightGradientBlocking small(d, kSmallWinograd), large(d, kLargeWinograd);
+  return kLargeWinogradGain * large.cost() < small.cost() ? large : small;
+}
+
 }  // namespace
 
 bool takes_winograd_weight_gradient(const Conv2dDims& d) {
-  constexpr double kTransform = 25, kSum = 15,
-                   kWeight = 30;  // in products: of a point, a block's sum, a weight
   if (!winograd_applies(d) || d.exact || d.batch == 0) return false;
   if (std::max(d.in_channels, d.out_channels) > kMostChannels) return false;
-  const WinogradWeightGradientBlocking b(d);
-  const double cost =
-      double(b.patches.points) * (1 + kTransform / double(b.rows) + kTransform / double(b.columns)) +
-      b.patches.slot_count * (kWeight + kSum * double(b.blocks));
-  return 1.2 * cost < winograd_direct_cost(d);
+  return 1.2 * WinogradWeightGradientBlocking(d).cost() < winograd_direct_cost(d);
 }
 
 WinogradWeightGradientBlocking::WinogradWeightGradientBlocking(const Conv2dDims& d)
-    : patches(Gather::forward, d), tile(patches.tile), rows(d.in_channels), columns(d.out_channels) {
+    : WinogradWeightGradientBlocking(cheaper_blocking(d)) {}
+
+WinogradWeightGradientBlocking::WinogradWeightGradientBlocking(const Conv2dDims& d, int most_outs)
+    : tile(simd::tile_shape()), rows(d.in_channels), columns(d.out_channels), cut(d, most_outs) {
   tiles = (rows + tile.rows - 1) / tile.rows;
   tile_rows = (rows + tiles - 1) / tiles;
   tiles = (rows + tile_rows - 1) / tile_rows;
@@ -192,17 +194,23 @@ WinogradWeightGradientBlocking::WinogradWeightGradientBlocking(const Conv2dDims&
   const std::int64_t floats = row_floats() + column_floats();
   const std::int64_t block_floats = floats * kLeastPoints <= kCachedFloats ? kCachedFloats : kBlockFloats;
   const std::int64_t most = std::max(block_floats / floats, kLeastPoints);
-  blocks = std::max<std::int64_t>(1, (patches.points + most - 1) / most);
-  block_points = (patches.points + blocks - 1) / blocks;
+  blocks = std::max<std::int64_t>(1, (cut.points + most - 1) / most);
+  block_points = (cut.points + blocks - 1) / blocks;
 }
 
-// A block takes at most one patch (36 pairs of points) more than its share.
+double WinogradWeightGradientBlocking::cost() const {
+  constexpr double kTransform = 25, kSum = 15, kWeight = 30;  // of a point, a block's sum, a weight
+  return double(cut.points) * (1 + kTransform / double(rows) + kTransform / double(columns)) +
+         cut.slot_count * (kWeight + kSum * double(blocks));
+}
+
+// A block takes at most one patch (kMostPairs pairs of points) more than its share.
 std::int64_t WinogradWeightGradientBlocking::points_size() const {
   return (block_points + kMostPairs) * (row_floats() + column_floats());
 }
 
 std::int64_t winograd_weight_gradient_workspace_size(const WinogradWeightGradientBlocking& b) {
-  return b.points_size() + b.patches.slot_count * b.sums_size();
+  return b.points_size() + b.cut.slot_count * b.sums_size();
 }
 
 void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Conv2dDims& dims,
@@ -227,7 +235,7 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
             [&](std::int64_t i) { pass.multiply(i, add); });
     });
   }
-  const std::vector<float> factors = winograd_factors(b.patches);
+  const std::vector<float> factors = winograd_factors(b.cut);
   parallel_for(b.tiles * b.panels, [&](std::int64_t first, std::int64_t last) {
     alignas(64) float taps[9 * simd::kMostTileRows * 32];
     for (std::int64_t i = first; i < last; ++i) {
@@ -236,7 +244,7 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
       const std::int64_t columns = std::min<std::int64_t>(b.tile.columns, b.columns - column);
       const std::int64_t count = rows * b.tile.columns;
       simd::winograd_weight_gradient(sums + i * b.tile_floats(), b.sums_size(), factors.data(),
-                                     b.patches.slot_count, count, taps);
+                                     b.cut.slot_count, count, taps);
       for (int t = 0; t < 9; ++t)
         for (std::int64_t r = 0; r < rows; ++r)
           std::copy_n(taps + t * count + r * b.tile.columns, columns,

@@ -17,14 +17,19 @@ bool takes_winograd_weight_gradient(const Conv2dDims& dims);
 
 struct WinogradWeightGradientBlocking {
   explicit WinogradWeightGradientBlocking(const Conv2dDims& dims);
+  /// With patches of a side.
+  WinogradWeightGradientBlocking(const Conv2dDims& dims, int most_outs);
 
-  WinogradBlocking patches;  ///< of the forward convolution
   simd::TileShape tile;
   std::int64_t rows, columns;  ///< input channels and output channels
+  WinogradCut cut;
   std::int64_t tile_rows, tiles, panels;
   std::int64_t block_tiles;   ///< tiles of rows of one item
   std::int64_t block_points;  ///< pairs of points of a block of patches, transformed at once
   std::int64_t blocks;
+
+  /// In products for each pair of channels, with other work counted as products.
+  double cost() const;
 
   std::int64_t row_floats() const { return round_up(rows, simd::kChunk); }
   std::int64_t column_floats() const { return round_up(columns, simd::kChunk); }
