@@ -210,7 +210,7 @@ void direct_run(const DirectBlocking& b, const Conv2dDims& dims, Span<const floa
   }
   if (b.in_place)
     return in_place_run(b, dims, source.data(), packed.data(), bias, epilogue,
-                        workspace.part(bias_size, workspace.size() - bias_size), destination.data());
+                        workspace.part(bias_size, workspace.size() - bias_size), destination);
   GatherPlan plan = b.windows                        ? GatherPlan::windows(dims, b.tile.rows)
                     : b.direction == Gather::forward ? GatherPlan::forward(dims, b.tile.rows)
                                                      : GatherPlan::backward_input(dims, b.tile.rows);

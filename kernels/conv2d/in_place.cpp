@@ -7,6 +7,7 @@
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/in_place_simd.h"
 #include "atrous/kernels/conv2d/pointwise.h"
+#include "atrous/kernels/streaming_fence.h"
 
 namespace atrous::kernels {
 namespace {
@@ -16,7 +17,12 @@ using simd::InPlaceTile;
 constexpr std::int64_t kMostDepth = 2048;
 constexpr std::int64_t kMostWeights = 1 << 20;    // they stream past every tile, from the L2 or L3 cache
 constexpr std::int64_t kCachedWeights = 1 << 18;  // half of the L2 cache
-constexpr int kMostTiles = 4;                     // that use a panel of weights while it is in the L2 cache
+constexpr int kStreamedTiles = 4;  // that use a panel of larger ones while it is in the L2 cache
+// Otherwise tiles of short sums go together, because a call costs as much as three steps: until their results
+// or their sums are this many in all, for what they read and write is to be in the L1 cache when it is
+// needed.
+constexpr std::int64_t kTogetherChannels = 512, kTogetherSteps = 1024;
+constexpr int kMostTiles = 16;
 constexpr std::int64_t kSetStride = 1024;  // floats: pixels so far apart fall into one set of the L1 cache
 constexpr std::int64_t kApart = 16;        // floats between copied pixels, so that they do not
 
@@ -87,25 +93,24 @@ struct Lines {
 class Worker {
  public:
   Worker(const DirectBlocking& blocking, const Lines& lines, const float* source, const float* packed,
-         const float* bias, const Conv2dEpilogue<float>& end, float* scratch, float* destination)
+         const float* bias, const Conv2dEpilogue<float>& end, float* scratch, Span<float> destination)
       : b_(blocking),
         l_(lines),
         panels_{blocking.tile, blocking.columns},
-        group_(group_of(blocking)),
+        group_(group_of(blocking, lines)),
         source_(source),
         packed_(packed + lines.packed),
         bias_(bias),
         residual_(end.residual.data()),
         y_channels_(end.y_channels_or(blocking.columns)),
         scratch_(scratch),
-        destination_(destination) {
-    const std::int64_t depth = l_.window_w * l_.channels;
-    fetches_ = std::max<std::int64_t>(1, (depth + simd::kNextSteps - 1) / simd::kNextSteps);
+        destination_(destination.data()) {
     for (InPlaceTile& t : tiles_) {
-      t.depth = depth;
+      t.depth = l_.window_w * l_.channels;
       t.a_stride = l_.apart ? l_.channels + kApart : l_.stride_w * l_.channels;
       t.out_stride = l_.step_w * y_channels_;
       t.activation = int(end.activation);
+      t.past_cache = writes_past_cache(blocking, end, destination);
     }
   }
 
@@ -117,19 +122,30 @@ class Worker {
     find_runs(line);
     for (std::int64_t first = 0; first < tiles; first += group_) {
       const std::int64_t count = std::min<std::int64_t>(group_, tiles - first);
+      calls_ = 0;
       for (std::int64_t i = 0; i < count; ++i) {
-        InPlaceTile& tile = tiles_[std::size_t(i)];
         const bool lower = first + i + 1 == tiles;
-        tile.rows = lower ? last : int(whole),
-        tile.store_rows = int(std::min<std::int64_t>(tile.rows, pixels));
-        place(tile, i, lower ? std::max(begin, end - last) : begin + (first + i) * whole, end);
+        const std::int64_t at = lower ? std::max(begin, end - last) : begin + (first + i) * whole;
+        place(at, lower ? last : int(whole), int(std::min(whole, pixels)), end);
       }
-      multiply(count);
+      multiply();
     }
   }
 
-  /// Tiles that take a panel of weights in turn: one where all weights stay in the L2 cache.
-  static int group_of(const DirectBlocking& b) { return b.packed_size() > kCachedWeights ? kMostTiles : 1; }
+  /// Tiles that take a panel of weights in turn.
+  static int group_of(const DirectBlocking& b, const Lines& lines) {
+    if (b.packed_size() > kCachedWeights) return kStreamedTiles;
+    if (lines.apart) return 1;
+    const std::int64_t columns = std::max<std::int64_t>(1, b.columns),
+                       tiles = std::min(kTogetherChannels / columns, kTogetherSteps / b.depth);
+    return int(std::clamp<std::int64_t>(tiles, 1, kMostTiles));
+  }
+  /// Whether results are written past the cache: they leave it, and a panel's are whole lines.
+  static bool writes_past_cache(const DirectBlocking& b, const Conv2dEpilogue<float>& end, Span<float> y) {
+    const std::int64_t line = 16;
+    return b.tile.columns % line == 0 && b.columns % line == 0 && end.y_channels_or(b.columns) % line == 0 &&
+           leaves_cache(y);
+  }
 
  private:
   // The rows of the window that lie in the map, as rows of the source.
@@ -145,13 +161,21 @@ class Worker {
     }
   }
 
-  // Where the runs of the tile at pixel `at` lie, and its results.
-  void place(InPlaceTile& t, std::int64_t slot, std::int64_t at, std::int64_t end) {
+  // Puts the tile at pixel `at` behind the others of the group: where its runs lie, and its results.
+  void place(std::int64_t at, int rows, int store_rows, std::int64_t end) {
     const std::int64_t first = at * l_.stride_w - l_.left;
-    const std::int64_t span = (t.rows - 1) * l_.stride_w + l_.window_w;
+    const std::int64_t span = (rows - 1) * l_.stride_w + l_.window_w;
     const bool inside = first >= 0 && first + span <= l_.in_w && !l_.apart;
-    float* scratch = scratch_ + slot * l_.scratch_size();
-    t.runs = runs_;
+    if (inside && calls_ > 0 && next_ == at && tiles_[std::size_t(calls_ - 1)].rows == rows) {
+      ++tiles_[std::size_t(calls_ - 1)].tiles;
+      next_ = at + rows;
+      return;
+    }
+    next_ = inside ? at + rows : -1;
+    float* scratch = scratch_ + calls_ * l_.scratch_size();
+    InPlaceTile& t = tiles_[std::size_t(calls_++)];
+    t.rows = rows, t.store_rows = std::min(rows, store_rows);
+    t.runs = runs_, t.tiles = 1;
     for (int run = 0; run < runs_; ++run)
       if (inside)
         t.a[run] = row_[run] + first * l_.channels;
@@ -162,18 +186,18 @@ class Worker {
     const std::int64_t to = line_ + at * t.out_stride;
     t.out = destination_ + to;
     t.residual = residual_ ? residual_ + to : nullptr;
-    // The next group's runs are fetched meanwhile, by each panel its share.
-    t.ahead = group_ * t.rows * t.a_stride;
-    const std::int64_t floats = std::min(t.rows * t.a_stride, (end - at) * t.a_stride - t.ahead);
-    const std::int64_t shares = fetches_ * panels_.count();
-    t.next_lines = inside && floats > 0 ? (floats / 16 + shares - 1) / shares : 0;
+    // The next tile's runs are fetched meanwhile, or the next group's, by each panel its share.
+    t.ahead = (panels_.count() > 1 ? group_ : 1) * rows * t.a_stride;
+    const std::int64_t floats = std::min(rows * t.a_stride, (end - at) * t.a_stride - t.ahead),
+                       steps = std::max<std::int64_t>(1, t.depth * panels_.count());
+    t.ahead_step = inside && floats > 0 ? (floats + steps - 1) / steps : 0;
   }
 
   // A panel of weights after the other, for all tiles of the group.
-  void multiply(std::int64_t count) {
+  void multiply() {
     for (std::int64_t p = 0; p < panels_.count(); ++p) {
       const float* panel = packed_ + p * b_.tile.columns * l_.depth();
-      for (std::int64_t i = 0; i < count; ++i) {
+      for (int i = 0; i < calls_; ++i) {
         InPlaceTile& t = tiles_[std::size_t(i)];
         t.columns = panels_.used(p);
         t.bias = bias_ ? bias_ + p * b_.tile.columns : nullptr;
@@ -182,7 +206,7 @@ class Worker {
         simd::in_place_tile(t);
         t.out += b_.tile.columns;
         if (t.residual) t.residual += b_.tile.columns;
-        t.ahead += 16 * t.next_lines * fetches_;
+        t.ahead += t.ahead_step * t.depth;
       }
     }
   }
@@ -214,7 +238,8 @@ class Worker {
   const std::int64_t y_channels_;                      // of a pixel of the destination
   float *scratch_, *destination_;
   std::array<InPlaceTile, kMostTiles> tiles_;
-  std::int64_t fetches_;  // times that a tile fetches something, in each run
+  int calls_ = 0;           // of the group: a tile, or some that lie inside side by side
+  std::int64_t next_ = -1;  // the pixel behind the last call's, if that lies inside
   int runs_ = 0;
   std::int64_t line_ = 0;  // where the line begins in the destination
   const float* row_[simd::kMostRuns];
@@ -274,13 +299,14 @@ std::vector<Lines> lines_of(const DirectBlocking& b, const Conv2dDims& d) {
 
 std::int64_t in_place_scratch_size(const DirectBlocking& b, const Conv2dDims& d) {
   std::int64_t size = 1;
-  for (const Lines& lines : lines_of(b, d)) size = std::max(size, lines.scratch_size());
-  return Worker::group_of(b) * size;
+  for (const Lines& lines : lines_of(b, d))
+    size = std::max(size, Worker::group_of(b, lines) * lines.scratch_size());
+  return size;
 }
 
 void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* source, const float* packed,
                   const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
-                  float* destination) {
+                  Span<float> destination) {
   const std::vector<Lines> phases = lines_of(b, dims);
   if (phases.empty()) return;
   const std::int64_t each = in_place_scratch_size(b, dims);
@@ -310,6 +336,7 @@ void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* 
         }
       }
     }
+    streaming_fence();
   });
 }
 

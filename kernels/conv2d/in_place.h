@@ -42,6 +42,6 @@ std::int64_t in_place_scratch_size(const DirectBlocking& blocking, const Conv2dD
 /// As direct_run; `bias`, which takes the place of the epilogue's, is padded to whole panels, or null.
 void in_place_run(const DirectBlocking& blocking, const Conv2dDims& dims, const float* source,
                   const float* packed, const float* bias, const Conv2dEpilogue<float>& epilogue,
-                  Span<float> scratch, float* destination);
+                  Span<float> scratch, Span<float> destination);
 
 }  // namespace atrous::kernels

@@ -7,38 +7,41 @@ namespace atrous::kernels::simd::ATROUS_ISA {
 namespace {
 
 // Sums rest in registers from the first run to the last. Three rows share a pointer, the other two lie one
-// and two strides behind it: so the addresses of fourteen rows fit into the registers that there are.
+// and two strides behind it: so the addresses of fourteen rows fit into the registers that there are. Runs
+// begin `at` floats behind those of the first tile.
 template <int Rows, int Vectors>
-void tile(const InPlaceTile& t) {
+ATROUS_INLINE void one_tile(const InPlaceTile& t, long at, float* out, const float* residual) {
   Vec sum[Rows][Vectors];
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
 #pragma GCC unroll 2
     for (int v = 0; v < Vectors; ++v) sum[i][v] = Vec{};
-  for (int i = 0; i < t.store_rows; ++i) {  // owned by the time they are written
-    const float* row = t.out + i * t.out_stride;
-    for (int line = 0; line < Vectors * kLanes; line += 16) __builtin_prefetch(row + line, 1, 3);
-  }
-  const long stride = t.a_stride;
-  for (int run = 0; run < t.runs; ++run) {
+  for (int i = 0; i < t.store_rows && !t.past_cache; ++i)  // owned by the time they are written
+    for (int line = 0; line < Vectors * kLanes; line += 16)
+      __builtin_prefetch(out + i * t.out_stride + line, 1, 3);
+  for (int i = 0; i < t.store_rows && residual; ++i)
+    for (int line = 0; line < Vectors * kLanes; line += 16)
+      __builtin_prefetch(residual + i * t.out_stride + line, 0, 3);
+  const long stride = t.a_stride, depth = t.depth, ahead = t.ahead, ahead_step = t.ahead_step;
+  const int runs = t.runs;
+  for (int run = 0; run < runs; ++run) {
     const float* b = t.b[run];
     const float* a[(Rows + 2) / 3];
 #pragma GCC unroll 5
-    for (int i = 0; i < (Rows + 2) / 3; ++i) a[i] = t.a[run] + 3 * i * stride;
-    const float* next = t.a[run] + t.ahead;
-    for (long d = 0; d < t.depth;) {
-      for (long line = 0; line < t.next_lines; ++line, next += 16) __builtin_prefetch(next, 0, 3);
-      for (const long until = t.depth - d < kNextSteps ? t.depth : d + kNextSteps; d < until; ++d) {
-        Vec right[Vectors];
+    for (int i = 0; i < (Rows + 2) / 3; ++i) a[i] = t.a[run] + at + 3 * i * stride;
+    const float* next = a[0] + ahead;
+    for (long d = 0; d < depth; ++d) {
+      Vec right[Vectors];
 #pragma GCC unroll 2
-        for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * kLanes);
-        b += Vectors * kLanes;
+      for (int v = 0; v < Vectors; ++v) right[v] = load(b + v * kLanes);
+      b += Vectors * kLanes;
+      __builtin_prefetch(next, 0, 3);
+      next += ahead_step;
 #pragma GCC unroll 16
-        for (int i = 0; i < Rows; ++i) {
-          const Vec left = broadcast(a[i / 3][i % 3 * stride + d]);
+      for (int i = 0; i < Rows; ++i) {
+        const Vec left = broadcast(a[i / 3][i % 3 * stride + d]);
 #pragma GCC unroll 2
-          for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
-        }
+        for (int v = 0; v < Vectors; ++v) sum[i][v] += left * right[v];
       }
     }
   }
@@ -50,11 +53,11 @@ void tile(const InPlaceTile& t) {
       for (int i = 0; i < Rows; ++i) sum[i][v] += bias;
     }
   const long last = t.columns - (Vectors - 1) * kLanes;  // of the last vector
-  if (t.residual)
+  if (residual)
 #pragma GCC unroll 16
     for (int i = 0; i < Rows; ++i)
       if (i < t.store_rows) {
-        const float* row = t.residual + i * t.out_stride;
+        const float* row = residual + i * t.out_stride;
 #pragma GCC unroll 2
         for (int v = 0; v + 1 < Vectors; ++v) sum[i][v] += load(row + v * kLanes);
         row += (Vectors - 1) * kLanes;
@@ -75,10 +78,18 @@ void tile(const InPlaceTile& t) {
         sum[i][v] = y >= most ? most : y;
       }
   }
+  if (t.past_cache) {
+#pragma GCC unroll 16
+    for (int i = 0; i < Rows; ++i)
+      if (i < t.store_rows)
+#pragma GCC unroll 2
+        for (int v = 0; v < Vectors; ++v) store_past_cache(out + i * t.out_stride + v * kLanes, sum[i][v]);
+    return;
+  }
 #pragma GCC unroll 16
   for (int i = 0; i < Rows; ++i)
     if (i < t.store_rows) {
-      float* row = t.out + i * t.out_stride;
+      float* row = out + i * t.out_stride;
 #pragma GCC unroll 2
       for (int v = 0; v + 1 < Vectors; ++v) store(row + v * kLanes, sum[i][v]);
       if (last == kLanes)
@@ -86,6 +97,15 @@ void tile(const InPlaceTile& t) {
       else
         store_part(row + (Vectors - 1) * kLanes, sum[i][Vectors - 1], last);
     }
+}
+
+template <int Rows, int Vectors>
+void tile(const InPlaceTile& t) {
+  const float* residual = t.residual;
+  for (int i = 0; i < t.tiles; ++i) {
+    const long to = i * Rows * t.out_stride;
+    one_tile<Rows, Vectors>(t, i * Rows * t.a_stride, t.out + to, residual ? residual + to : nullptr);
+  }
 }
 
 template <int Vectors>

@@ -10,10 +10,10 @@ namespace atrous::kernels::simd {
 
 /// Most runs of a window: its rows.
 inline constexpr int kMostRuns = 16;
-inline constexpr int kNextSteps = 16;
 
 /// A tile of `rows` outputs that lie side by side, times `columns` channels. Row i of the left factor begins
-/// at a[run] + i * a_stride; the sum runs over `depth` floats of each run.
+/// at a[run] + i * a_stride; the sum runs over `depth` floats of each run. `tiles` of them follow one
+/// another.
 struct InPlaceTile {
   int rows = 0;     ///< of in_place_heights()
   int columns = 0;  ///< 1..TileShape::columns
@@ -26,9 +26,11 @@ struct InPlaceTile {
   const float* residual = nullptr;  ///< added behind the bias; lies as `out` does, or null
   int activation = 0;               ///< 0 none, 1 relu, 2 relu6, 3 hard swish
   int store_rows = 0;               ///< rows that are written: the first ones
-  /// Fetched meanwhile: from `ahead` floats behind each run on, `next_lines` lines every kNextSteps of the
+  int tiles = 1;                    ///< each `rows` pixels behind the one before
+  bool past_cache = false;          ///< whole lines are written, by store_past_cache
+  /// Fetched meanwhile: `ahead` floats behind each run's first, `ahead_step` further with each step of the
   /// sum.
-  std::int64_t ahead = 0, next_lines = 0;
+  std::int64_t ahead = 0, ahead_step = 0;
 };
 ATROUS_SIMD(in_place_tile, const InPlaceTile& tile);
 

@@ -10,6 +10,7 @@
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/in_place.h"
 #include "atrous/kernels/elementwise/elementwise.h"
+#include "atrous/kernels/streaming_fence.h"
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -428,6 +429,9 @@ TEST_CASE("conv2d kernels: short sums are read in place, at every edge of their 
                .window_h = 3,
                .window_w = 2,
                .padding = {2, 0, 2, 0}});
+  // Tiles that go together, in one panel of weights and in several.
+  check_all({.batch = 1, .in_h = 1, .in_w = 700, .in_channels = 7, .out_channels = 20});
+  check_all({.batch = 2, .in_h = 3, .in_w = 270, .in_channels = 20, .out_channels = 80, .stride = {1, 2}});
   // Pixels that fall into one set of the cache, weights beyond the L2 cache, strides.
   check_all({.batch = 1, .in_h = 1, .in_w = 31, .in_channels = 1024, .out_channels = 40});
   check_all({.batch = 1, .in_h = 5, .in_w = 29, .in_channels = 512, .out_channels = 20, .stride = 2});
@@ -450,6 +454,46 @@ TEST_CASE("conv2d kernels: the gradient of a stride is read in place, phase by p
       CHECK(kernels::reads_in_place(kernels::Gather::backward_input, kernels::with_output_size(d)));
       check_all(d);
     }
+}
+
+TEST_CASE("conv2d kernels: results written past the cache have the bits of others", "[kernels][conv2d]") {
+  // 15 MiB each, which begin on a line and, to compare, beside one.
+  const Problem<float> pointwise(kernels::with_output_size(
+      {.batch = 1, .in_h = 251, .in_w = 331, .in_channels = 3, .out_channels = 48}));
+  const Problem<float> strided(kernels::with_output_size({.batch = 1,
+                                                          .in_h = 601,
+                                                          .in_w = 401,
+                                                          .in_channels = 16,
+                                                          .out_channels = 2,
+                                                          .window_h = 3,
+                                                          .window_w = 3,
+                                                          .stride = 2,
+                                                          .padding = 1}));
+  const std::vector<float> residual = random_values<float>(std::int64_t(pointwise.dy.size()), 9);
+  std::vector<float> memory(std::max(residual.size(), strided.x.size()) + 32);
+  const auto at = [&](std::int64_t size, std::uintptr_t beside) {
+    float* begin = memory.data();
+    while (std::uintptr_t(begin) % 64 != beside) ++begin;
+    return Span<float>(begin, size);
+  };
+  std::vector<std::vector<float>> y, dx;
+  for (const std::uintptr_t beside : {0, 4}) {
+    Span<float> to = at(std::int64_t(residual.size()), beside);
+    REQUIRE(kernels::leaves_cache(to) == (beside == 0));
+    Result<float> scratch(kernels::conv2d_forward_workspace_size<float>(pointwise.d)),
+        scratch_dx(kernels::conv2d_backward_input_workspace_size<float>(strided.d));
+    kernels::conv2d_forward<float>({}, pointwise.d, pointwise.x, pointwise.weight,
+                                   {pointwise.bias, Activation::relu6, residual}, scratch.span(), to);
+    y.emplace_back(to.begin(), to.end());
+    to = at(std::int64_t(strided.x.size()), beside);
+    REQUIRE(kernels::leaves_cache(to) == (beside == 0));
+    kernels::conv2d_backward_input<float>({}, strided.d, strided.dy, strided.weight, scratch_dx.span(), to);
+    dx.emplace_back(to.begin(), to.end());
+  }
+  CHECK(y[0] == y[1]);
+  CHECK(dx[0] == dx[1]);
+  CHECK(y[0] == finished(pointwise.forward(true, Activation::none), residual, Activation::relu6));
+  CHECK(dx[0] == strided.backward_input());
 }
 
 TEST_CASE("conv2d kernels: short sums have the same bits for every number of threads", "[kernels][conv2d]") {
