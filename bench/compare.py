@@ -15,7 +15,7 @@ their memory (glibc's trimming is off, huge pages on), pack weights beforehand w
 the best counts. From the second turn on only those within --keep of a row's best peer are run again.
 
 The table: time, best peer, its time, ratio peer/ours (above 1: ours is faster), the target of bench/cpu_targets.txt that the
-ratio has to reach, and the share of the ceiling: the larger of arithmetic (all taps counted, against multiply-adds
+ratio has to reach (where it names a peer of its own, the one that ours is further from), and the share of the ceiling: the larger of arithmetic (all taps counted, against multiply-adds
 on registers) and traffic (against a copy of as many bytes), both from the same run. Winograd and skipped taps take it above 1.
 --json adds to what the file holds, so that a long run can be taken in pieces: with --missing, rows that it has are passed over.
 --record NAME is --json NAME.json --markdown NAME.md, and writes what the README says between its two marks anew, from the whole file:
@@ -127,9 +127,9 @@ class Peer:
             self.process.wait()
 
 
-def best_peer(entry):
-    """(name with its way, seconds) of the fastest, or None."""
-    medians = {f"{peer} {way}": min(t) for peer, ways in entry.get("peers", {}).items() for way, t in ways.items() if t}
+def best_peer(entry, only=None):
+    """(name with its way, seconds) of the fastest, or of the fastest way of `only`; or None."""
+    medians = {f"{peer} {way}": min(t) for peer, ways in entry.get("peers", {}).items() if only in (None, peer) for way, t in ways.items() if t}
     return min(medians.items(), key=lambda item: item[1]) if medians else None
 
 
@@ -179,13 +179,18 @@ def measure(row, directions, threads, peers, options):
 
 
 def read_targets(path):
-    """[(ratio, pattern, words)] in the order of the file; the first that matches a row counts."""
+    """[(aim, pattern, words)] in the order of the file; the first that matches a row counts. An aim: [(ratio, peer or None for the best)]."""
     targets = []
     for line in pathlib.Path(path).read_text().splitlines():
         if line.strip() and not line.startswith("#"):
-            ratio, pattern, words = line.split(None, 2)
-            targets.append((float(ratio), re.compile(pattern), words))
+            text, pattern, words = line.split(None, 2)
+            aim = tuple((float(ratio), peer or None) for ratio, _, peer in (part.partition("@") for part in text.split(",")))
+            targets.append((aim, re.compile(pattern), words))
     return targets
+
+
+def aim_text(aim):
+    return ", ".join(f"{ratio:g} of {peer}" if peer else f"{ratio:g}" for ratio, peer in aim)
 
 
 def share(name, entry, ceilings):
@@ -206,11 +211,13 @@ def judge(results, targets):
             lines.append({"name": name, "order": -1.0, "error": entry.get("error", "was not run")})
             continue
         ours, peer = min(entry["ours"]), best_peer(entry)
-        target, kind = next(((ratio, words) for ratio, pattern, words in targets if pattern.search(name)), (None, None))
-        line = {"name": name, "kind": kind, "ours": ours, "share": share(name, entry, results["ceilings"]), "target": target}
-        if peer:
-            line.update(peer=peer[0], theirs=peer[1], ratio=peer[1] / ours)
-        line["order"] = line["ratio"] / target if peer and target else 1e9
+        aim, kind = next(((aim, words) for aim, pattern, words in targets if pattern.search(name)), (((None, None),), None))
+        line = {"name": name, "kind": kind, "aim": aim, "ours": ours, "share": share(name, entry, results["ceilings"]), "target": aim[0][0], "order": 1e9}
+        for target, of in aim:  # what counts is the part of the aim that is furthest away
+            rival = best_peer(entry, of)
+            order = rival[1] / ours / target if rival and target else 1e9
+            if rival and ("peer" not in line or order < line["order"]):
+                line.update(peer=rival[0], theirs=rival[1], ratio=rival[1] / ours, target=target, order=order)
         if "peak_MB" in entry:
             line["peak_MB"], line["process_MB"] = entry["peak_MB"], entry.get("process_MB")
             line["peer_peak_MB"] = entry.get("peer_peak_MB", {}).get(peer[0].split()[0]) if peer else None
@@ -227,7 +234,7 @@ def markdown(results, lines):
     reached = sum(line["order"] >= 1 for line in judged)
     near = sum(0.95 <= line["order"] < 1 for line in judged)
     text += [f"Of {len(judged)} rows with a target {reached} reach it, {near} more come within 5 % of it.", "",
-             "| row | ours ms | best peer | ms | peer / ours | target | | ceiling |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
+             "| row | ours ms | peer | ms | peer / ours | target | | ceiling |", "| --- | --- | --- | --- | --- | --- | --- | --- |"]
     for line in lines:
         if "error" in line:
             text.append(f"| {line['name']} | {line['error']} | | | | | | |")
@@ -260,12 +267,12 @@ def summary(results, lines, targets, where):
     text = [f"{machine['processor']}, {machine['processors']} processors, f32, {results['taken']}. Ratio: the time of the best peer of the same run to ours, above 1: ours is faster. "
             "Ceiling: the share of what the machine can multiply or copy, of nominal work (all taps counted). Peers: " + "; ".join(results["versions"].values()) + ".", "",
             "| operations | rows | ratio: least, median, greatest | aim | reached | ceiling, median |", "| --- | --- | --- | --- | --- | --- |"]
-    kinds = [(ratio, words) for ratio, _, words in targets]
-    for ratio, words in dict.fromkeys(kinds):
-        own = [line for line in others if line["kind"] == words and line["target"] == ratio]
+    kinds = [(aim, words) for aim, _, words in targets]
+    for aim, words in dict.fromkeys(kinds):
+        own = [line for line in others if line["kind"] == words and line["aim"] == aim]
         if own:
             ratios, shares = sorted(line["ratio"] for line in own), [line["share"] for line in own if line["share"]]
-            text.append(f"| {words} | {len(own)} | {ratios[0]:.2f}, {statistics.median(ratios):.2f}, {ratios[-1]:.2f} | {ratio:g} | "
+            text.append(f"| {words} | {len(own)} | {ratios[0]:.2f}, {statistics.median(ratios):.2f}, {ratios[-1]:.2f} | {aim_text(aim)} | "
                         f"{sum(line['order'] >= 1 for line in own)} | {f'{statistics.median(shares):.2f}' if shares else ''} |")
     if networks:
         text += ["", "| network | ours ms | best peer | ms | ratio | aim | ceiling | our process MB | theirs |", "| --- | --- | --- | --- | --- | --- | --- | --- | --- |"]
