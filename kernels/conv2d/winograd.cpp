@@ -383,7 +383,7 @@ std::int64_t winograd_unpacked_workspace_size(const WinogradBlocking& b) {
 void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
                   Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                   Span<float> destination) {
-  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims.batch);
+  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims);
   run_job({b,
            dims,
            patches,
@@ -406,7 +406,7 @@ void winograd_run_unpacked(const WinogradBlocking& b, const Conv2dDims& dims, Sp
     return winograd_run(b, dims, source, packed, epilogue,
                         workspace.part(packed.size(), workspace.size() - packed.size()), destination);
   }
-  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims.batch);
+  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims);
   run_job({b, dims, patches, source.data(), nullptr, weight, nullptr, int(epilogue.activation),
            epilogue.residual.data(), destination.data()},
           epilogue, workspace);

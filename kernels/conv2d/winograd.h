@@ -40,16 +40,11 @@ using WinogradSlots = std::array<int, winograd::kRowsOfG * winograd::kRowsOfG>;
 struct WinogradCut {
   WinogradCut(const Conv2dDims& dims, int most_outs);
 
-  /// A piece of one axis of one phase, from position `at` on.
-  struct Segment {
-    std::int64_t at;
-    int scheme;
-  };
-  std::vector<Segment> rows_of_map, columns_of_map;
+  int most_outs;
+  std::int64_t patch_count = 0;
   std::int64_t points = 0;  ///< pairs of points of all patches: rows of all products together
   WinogradSlots slots;
   int slot_count = 0;
-  int most_outs;
 };
 /// The sides of patches that there are. Large ones save up to a fifth of the products and have four times the
 /// rounding: they are taken where that pays.
@@ -91,7 +86,7 @@ struct WinogradPatch {
   int pairs;  ///< of points
 };
 /// All patches, sorted by their schemes.
-std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, std::int64_t batch);
+std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& dims);
 
 /// For each pair of points in use, what the nine taps count in its transformed weight.
 std::vector<float> winograd_factors(const WinogradCut& cut);

@@ -14,31 +14,29 @@ constexpr std::int64_t kCachedFloats = 1 << 17;    // with them: factors and sum
 constexpr std::int64_t kBlockFloats = 1 << 20;     // of other blocks: in the L3 cache
 constexpr std::int64_t kTogetherFloats = 1 << 21;  // of all patches, where threads work together
 
-using Segments = std::vector<WinogradCut::Segment>;
-
-// Every phase of an axis by itself, cut into as few pieces as will do, of nearly one size: a piece takes two
-// products more than it has outputs.
-Segments segments(std::int64_t size, std::int64_t rate, int most_outs) {
-  Segments v;
+// f(at, scheme) for every piece of an axis, from position `at` on. Every phase is cut by itself, into as few
+// pieces as will do, of nearly one size: a piece takes two products more than it has outputs.
+template <class F>
+void for_each_segment(std::int64_t size, std::int64_t rate, int most_outs, const F& f) {
   for (std::int64_t phase = 0; phase < std::min(rate, size); ++phase) {
     const std::int64_t length = (size - phase + rate - 1) / rate;
     if (length <= 2) {
-      v.push_back({phase, length == 1 ? wino::kT1 : wino::kT2});
+      f(phase, length == 1 ? wino::kT1 : wino::kT2);
       continue;
     }
     const std::int64_t pieces = (length + most_outs - 1) / most_outs;
     std::int64_t at = phase;
     for (std::int64_t i = 0; i < pieces; ++i) {
       const int outs = int((length + pieces - 1 - i) / pieces);
-      v.push_back({at, outs});  // the number of its scheme
+      f(at, outs);  // the number of its scheme
       at += outs * rate;
     }
   }
-  return v;
 }
-std::array<std::int64_t, wino::kSchemes> count_schemes(const Segments& segments) {
-  std::array<std::int64_t, wino::kSchemes> counts{};
-  for (const auto& s : segments) ++counts[std::size_t(s.scheme)];
+using Counts = std::array<std::int64_t, wino::kSchemes>;
+Counts count_schemes(std::int64_t size, std::int64_t rate, int most_outs) {
+  Counts counts{};
+  for_each_segment(size, rate, most_outs, [&](std::int64_t, int scheme) { ++counts[std::size_t(scheme)]; });
   return counts;
 }
 
@@ -67,17 +65,15 @@ bool takes_winograd(Gather direction, const Conv2dDims& d) {
   return 1.2 * WinogradBlocking(direction, d).cost() < product * winograd_direct_cost(d);
 }
 
-WinogradCut::WinogradCut(const Conv2dDims& d, int most)
-    : rows_of_map(segments(d.in_h, d.rate.h, most)),
-      columns_of_map(segments(d.in_w, d.rate.w, most)),
-      most_outs(most) {
+WinogradCut::WinogradCut(const Conv2dDims& d, int most) : most_outs(most) {
   // Which schemes meet which.
-  const auto down = count_schemes(rows_of_map), across = count_schemes(columns_of_map);
+  const Counts down = count_schemes(d.in_h, d.rate.h, most), across = count_schemes(d.in_w, d.rate.w, most);
   slots.fill(-1);
   for (int h = 0; h < wino::kSchemes; ++h)
     for (int w = 0; w < wino::kSchemes; ++w) {
       const std::int64_t patches = d.batch * down[std::size_t(h)] * across[std::size_t(w)];
       if (patches == 0) continue;
+      patch_count += patches;
       points += patches * wino::points(h) * wino::points(w);
       for (int i = 0; i < wino::points(h); ++i)
         for (int j = 0; j < wino::points(w); ++j)
@@ -132,15 +128,19 @@ std::int64_t WinogradBlocking::sums_size() const {
          cut.slot_count * simd::kChunk;
 }
 
-std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, std::int64_t batch) {
+std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& d) {
   std::vector<WinogradPatch> patches;
+  patches.reserve(std::size_t(cut.patch_count));
   for (int h = 0; h < wino::kSchemes; ++h)
     for (int w = 0; w < wino::kSchemes; ++w)
-      for (std::int64_t n = 0; n < batch; ++n)
-        for (const auto& row : cut.rows_of_map)
-          for (const auto& column : cut.columns_of_map)
-            if (row.scheme == h && column.scheme == w)
-              patches.push_back({n, row.at, column.at, h, w, wino::points(h) * wino::points(w)});
+      for (std::int64_t n = 0; n < d.batch; ++n)
+        for_each_segment(d.in_h, d.rate.h, cut.most_outs, [&](std::int64_t row, int row_scheme) {
+          if (row_scheme != h) return;
+          for_each_segment(d.in_w, d.rate.w, cut.most_outs, [&](std::int64_t column, int column_scheme) {
+            if (column_scheme == w)
+              patches.push_back({n, row, column, h, w, wino::points(h) * wino::points(w)});
+          });
+        });
   return patches;
 }
 

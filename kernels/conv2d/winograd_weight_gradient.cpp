@@ -42,7 +42,7 @@ class Pass {
         dy_(dy),
         points_(points),
         sums_(sums),
-        patches_(winograd_patches(b_.cut, dims.batch)),
+        patches_(winograd_patches(b_.cut, dims)),
         rows_(patches_.size()),
         slots_(std::size_t(b_.cut.slot_count)) {
     for (int h = 0; h < wino::kSchemes; ++h)
