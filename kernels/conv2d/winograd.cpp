@@ -323,7 +323,7 @@ void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspa
   float* const scratch = workspace.data() + bias_size(b);
   const std::int64_t each = scratch_of_block(b), left = workspace.size() - bias_size(b);
   if (b.together) {
-    const std::vector<SlotGroup> groups = slot_groups(b);
+    const std::vector<SlotGroup> groups = job.packed ? std::vector<SlotGroup>() : slot_groups(b);
     Worker all(job, scratch, scratch + b.a_size());
     all.place(0, patches.size());
     const std::int64_t panels = Panels{b.tile, b.columns}.count(), count = std::int64_t(patches.size());
