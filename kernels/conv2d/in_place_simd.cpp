@@ -7,7 +7,7 @@ namespace atrous::kernels::simd::ATROUS_ISA {
 namespace {
 
 // Sums rest in registers from the first run to the last. Three rows share a pointer, the other two lie one
-// and two strides behind it: so the addresses of fourteen rows fit into the registers that there are. Runs
+// and two strides behind it: so the addresses fit into the registers that there are. Runs
 // begin `at` floats behind those of the first tile.
 template <int Rows, int Vectors>
 ATROUS_INLINE void one_tile(const InPlaceTile& t, long at, float* out, const float* residual) {
@@ -120,12 +120,6 @@ void tile_of_height(const InPlaceTile& t) {
 #if ATROUS_VECTOR_BYTES == 64
     case 8:
       return tile<8, Vectors>(t);
-    case 10:
-      return tile<10, Vectors>(t);
-    case 12:
-      return tile<12, Vectors>(t);
-    case 14:
-      return tile<14, Vectors>(t);
 #endif
   }
 }

@@ -9,7 +9,8 @@
 namespace atrous::kernels {
 namespace {
 
-constexpr std::int64_t kBlockTiles = 24;        // tiles of rows of an item, at most; its sums and a block of
+constexpr int kMostRows = 8;                    // of a tile: more fill the registers no better
+constexpr std::int64_t kBlockTiles = 42;        // tiles of rows of an item, at most; its sums and a block of
 constexpr std::int64_t kBlockColumns = 512;     // pixels stay in the L2 cache
 constexpr std::int64_t kBlockPixels = 128;      // then a panel of 32 columns takes 16 kB
 constexpr std::int64_t kVisitFloats = 1 << 16;  // of both factors, to which all items turn before the next
@@ -194,6 +195,7 @@ WeightGradientBlocking::WeightGradientBlocking(const Conv2dDims& d) : tile(simd:
   window_rows = d.rate.w == 1 && d.window_w > 1 && d.window_w * d.in_channels <= kLongestRow;
   taps = window_rows ? d.window_h : d.taps();
   x_channels = (window_rows ? d.window_w : 1) * d.in_channels;
+  tile.rows = std::min(tile.rows, kMostRows);
   turned = step_cost(d.out_channels, x_channels, tile) < step_cost(x_channels, d.out_channels, tile);
   rows = turned ? d.out_channels : x_channels;
   columns = turned ? x_channels : d.out_channels;
