@@ -47,6 +47,14 @@ void time_calls(benchmark::State& state, const Step& step) {
   state.counters["median"] = *middle;
 }
 
+// What batch_norm_add adds is a result in a network, not a leaf: its gradient, which is the one that arrives,
+// is handed on and not copied into memory of its own. So it ends here; PyTorch's grad() copies none either.
+std::vector<Variable> with_result(const Layer& layer, std::vector<Variable> inputs) {
+  if (layer.kind == Kind::batch_norm_add)
+    inputs[3] = record(Op::add, inputs[3].value(), {inputs[3]}, [](const Tensor&, Gradients&) {});
+  return inputs;
+}
+
 void run_layer(benchmark::State& state, const Layer& layer, std::int64_t batch, int team,
                Direction direction) {
   set_threads(team);
@@ -63,11 +71,11 @@ void run_layer(benchmark::State& state, const Layer& layer, std::int64_t batch, 
   } else if (direction == Direction::forward_backward) {
     const Tensor seed = Tensor::full(op.call(inputs).shape(), 1.0);
     time_calls(state, [&] {
-      op.call(inputs).backward(seed);
+      op.call(with_result(layer, inputs)).backward(seed);
       clear();
     });
   } else {
-    const Variable y = op.call(inputs);
+    const Variable y = op.call(with_result(layer, inputs));
     const Tensor seed = Tensor::full(y.shape(), 1.0);
     time_calls(state, [&] {
       y.backward(seed, /*retain_graph=*/true);

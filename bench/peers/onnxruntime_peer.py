@@ -76,7 +76,7 @@ def measured_peak():
 
 def prepare(row):
     global _graph, _peak
-    if row.family not in ("conv", "dw", "sep", "aspp", "deconv", "bilinear", "upargmax", "model"):
+    if row.family not in ("conv", "dw", "sep", "aspp", "deconv", "bilinear", "maxpool", "avgpool", "gap", "hswish", "upargmax", "model"):
         return {}
     module = (FullSize if row.network else Layer)(row).eval()
     graph = io.BytesIO()

@@ -5,7 +5,7 @@ import re
 NETWORK = re.compile(r"(?P<kind>model|train)/(?P<network>.+?)h(?P<h>\d+)w(?P<w>\d+)k(?P<k>\d+)b(?P<b>\d+)t(?P<t>\d+)$")
 LAYER = re.compile(r"(?P<family>[a-z]+)(?P<side>\d+)?(x\d+)?/h(?P<h>\d+)w(?P<w>\d+)c(?P<c>\d+)(k(?P<k>\d+))?(f(?P<f>\d+))?"
                    r"(o(?P<o>\d+))?(r(?P<r>\d+))?(s(?P<s>\d+))?b(?P<b>\d+)t(?P<t>\d+)$")
-FAMILIES = ("conv", "dw", "sep", "aspp", "deconv", "bilinear", "bn", "bnadd", "xent", "upxent", "upargmax")
+FAMILIES = ("conv", "dw", "sep", "aspp", "deconv", "bilinear", "bn", "bnadd", "maxpool", "avgpool", "gap", "scale", "hswish", "xent", "upxent", "upargmax")
 
 
 @dataclasses.dataclass(frozen=True)

@@ -44,6 +44,16 @@ def layer(row, layout):
 
     if row.family == "bilinear":
         return up, [x]
+    if row.family == "maxpool":
+        return lambda x: F.max_pool2d(x, f, s, p), [x]
+    if row.family == "avgpool":
+        return lambda x: F.avg_pool2d(x, f, s, p), [x]
+    if row.family == "gap":
+        return lambda x: F.adaptive_avg_pool2d(x, 1), [x]
+    if row.family == "scale":
+        return lambda x, factors: x * factors, [x, random((b, c, 1, 1), layout)]
+    if row.family == "hswish":
+        return F.hardswish, [x]
     if row.family in ("bn", "bnadd"):
         mean, var = torch.zeros(c), torch.ones(c)
 

@@ -30,7 +30,13 @@ std::vector<Direction> directions(Kind kind) {
     case Kind::transposed:
       return {Direction::forward, Direction::backward_input, Direction::backward_weight};
     case Kind::bilinear:
+    case Kind::max_pool:
+    case Kind::avg_pool:
+    case Kind::global_pool:
+    case Kind::hard_swish:
       return {Direction::forward, Direction::backward_input};
+    case Kind::scale_channels:
+      return {Direction::forward, Direction::backward};
     case Kind::batch_norm:
     case Kind::batch_norm_add:
       return {Direction::forward, Direction::backward, Direction::forward_backward};

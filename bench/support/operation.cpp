@@ -10,8 +10,10 @@
 #include "atrous/autograd/conv2d_branches.h"
 #include "atrous/autograd/conv_transpose2d.h"
 #include "atrous/autograd/depthwise_conv2d.h"
+#include "atrous/autograd/elementwise.h"
 #include "atrous/autograd/gradcheck.h"
 #include "atrous/autograd/graph.h"
+#include "atrous/autograd/pool2d.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/autograd/separable_conv2d.h"
 #include "atrous/autograd/softmax.h"
@@ -263,6 +265,75 @@ Operation normalisation(const Layer& l, I batch) {
   return op;
 }
 
+// The largest value or the mean of each window; what lies in the padding is 0 to the mean, which it counts.
+Operation pooling(const Layer& l, I batch) {
+  const bool largest = l.kind == Kind::max_pool;
+  const I pad = (l.taps - 1) / 2;
+  const I out_h = (l.h + 2 * pad - l.taps) / l.stride + 1, out_w = (l.w + 2 * pad - l.taps) / l.stride + 1;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  op.call = [=](const auto& in) {
+    return largest ? max_pool2d(in[0], {.window = l.taps, .stride = l.stride, .padding = pad})
+                   : avg_pool2d(in[0], {.window = l.taps, .stride = l.stride, .padding = pad});
+  };
+  op.linear = !largest;
+  op.flops = double(batch * out_h * out_w * l.channels) * double(l.taps * l.taps);
+  op.bytes = 4 * double(batch * out_h * out_w * l.channels);
+  const Image x{values(op.inputs[0]), l.h, l.w, l.channels};
+  op.reference = [=](I i) {
+    const auto [n, oh, ow, c] = split(i, out_h, out_w, l.channels);
+    double sum = 0, most = -INFINITY;
+    for (I h = oh * l.stride - pad; h < oh * l.stride - pad + l.taps; ++h)
+      for (I w = ow * l.stride - pad; w < ow * l.stride - pad + l.taps; ++w) {
+        sum += x.at(n, h, w, c);
+        if (h >= 0 && h < l.h && w >= 0 && w < l.w) most = std::max(most, x.at(n, h, w, c));
+      }
+    return largest ? most : sum / double(l.taps * l.taps);
+  };
+  return op;
+}
+
+Operation global_pooling(const Layer& l, I batch) {
+  const I pixels = l.h * l.w;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  op.call = [](const auto& in) { return global_avg_pool2d(in[0]); };
+  op.flops = double(batch * pixels * l.channels);
+  op.bytes = 4 * double(batch * l.channels);
+  op.reference = [=, x = values(op.inputs[0])](I i) {
+    double sum = 0;
+    for (I p = 0; p < pixels; ++p) sum += x[(i / l.channels * pixels + p) * l.channels + i % l.channels];
+    return sum / double(pixels);
+  };
+  return op;
+}
+
+Operation channel_scaling(const Layer& l, I batch) {
+  const I image = l.h * l.w * l.channels;
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1), random_leaf({batch, 1, 1, l.channels}, 2)};
+  op.call = [](const auto& in) { return scale_channels(in[0], in[1]); };
+  op.flops = double(batch * image);
+  op.bytes = 4 * double(batch * image);
+  op.reference = [=, x = values(op.inputs[0]), factors = values(op.inputs[1])](I i) {
+    return double(x[i]) * factors[i / image * l.channels + i % l.channels];
+  };
+  return op;
+}
+
+Operation hard_swishing(const Layer& l, I batch) {
+  Operation op;
+  op.inputs = {random_leaf({batch, l.h, l.w, l.channels}, 1)};
+  op.call = [](const auto& in) { return hard_swish(in[0]); };
+  op.linear = false;
+  op.flops = 4 * double(batch * l.h * l.w * l.channels);
+  op.bytes = 4 * double(batch * l.h * l.w * l.channels);
+  op.reference = [=, x = values(op.inputs[0])](I i) {
+    return x[i] * std::min(std::max(double(x[i]) + 3, 0.0), 6.0) / 6;
+  };
+  return op;
+}
+
 // The labels in the place of the logits, copied there once.
 std::function<const Tensor&(const Variable&)> labels_beside(const Tensor& labels) {
   const auto on_device = std::make_shared<Tensor>();
@@ -382,6 +453,15 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
       case Kind::batch_norm:
       case Kind::batch_norm_add:
         return normalisation(layer, batch);
+      case Kind::max_pool:
+      case Kind::avg_pool:
+        return pooling(layer, batch);
+      case Kind::global_pool:
+        return global_pooling(layer, batch);
+      case Kind::scale_channels:
+        return channel_scaling(layer, batch);
+      case Kind::hard_swish:
+        return hard_swishing(layer, batch);
       case Kind::cross_entropy:
         return cross_entropy(layer, batch);
       case Kind::upsample_loss:
@@ -391,7 +471,7 @@ Operation make_operation(const Layer& layer, std::int64_t batch) {
     }
     fail<ValueError>("bench", "unknown kind of layer");
   }();
-  op.linear = layer.kind != Kind::batch_norm && layer.kind != Kind::batch_norm_add &&
+  op.linear = op.linear && layer.kind != Kind::batch_norm && layer.kind != Kind::batch_norm_add &&
               layer.kind != Kind::cross_entropy && layer.kind != Kind::upsample_loss &&
               layer.kind != Kind::upsample_argmax;
   op.differentiable = layer.kind != Kind::upsample_argmax;

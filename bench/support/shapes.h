@@ -18,6 +18,11 @@ enum class Kind {
   bilinear,
   batch_norm,
   batch_norm_add,
+  max_pool,
+  avg_pool,
+  global_pool,
+  scale_channels,
+  hard_swish,
   cross_entropy,
   upsample_loss,
   upsample_argmax
@@ -36,7 +41,7 @@ struct Layer {
 
 /// Convolutions keep the size at stride 1 (padding rate*(taps-1)/2); an ASPP's branches are a 1x1 window and
 /// three of `taps` at rate, 2 rate and 3 rate, `filters` channels each; transposed ones pad (taps-stride)/2;
-/// bilinear aligns corners.
+/// pooling pads (taps-1)/2; bilinear aligns corners.
 inline const std::vector<Layer>& layers() {
   static const std::vector<Layer> all = {
       {"conv3x3/h33w33c2048k256r6", Kind::conv, 33, 33, 2048, 256, 3, 1, 6, "ASPP, ResNet, output stride 16"},
@@ -84,6 +89,7 @@ inline const std::vector<Layer>& layers() {
       {"dw3x3/h33w33c2048r12", Kind::depthwise, 33, 33, 2048, 2048, 3, 1, 12, "separable ASPP"},
       {"dw3x3/h33w33c2048r18", Kind::depthwise, 33, 33, 2048, 2048, 3, 1, 18, "separable ASPP"},
       {"dw3x3/h65w65c960r2", Kind::depthwise, 65, 65, 960, 960, 3, 1, 2, "MobileNetV2, output stride 8"},
+      {"dw5x5/h33w33c960r2", Kind::depthwise, 33, 33, 960, 960, 5, 1, 2, "MobileNetV3, output stride 16"},
       {"dw3x3/h257w257c128r1s2", Kind::depthwise, 257, 257, 128, 128, 3, 2, 1, "Xception entry flow"},
       {"sep3x3/h129w129c256k256r1", Kind::separable, 129, 129, 256, 256, 3, 1, 1, "separable decoder"},
       {"sep3x3/h65w65c728k728r1", Kind::separable, 65, 65, 728, 728, 3, 1, 1, "Xception middle flow"},
@@ -111,6 +117,13 @@ inline const std::vector<Layer>& layers() {
       {"bnadd/h33w33c160", Kind::batch_norm_add, 33, 33, 160, 160, 1, 1, 1,
        "end of a MobileNetV2 block, output stride 16"},
       {"bnadd/h129w129c256", Kind::batch_norm_add, 129, 129, 256, 256, 1, 1, 1, "end of a ResNet unit"},
+      {"maxpool/h257w257c64f3s2", Kind::max_pool, 257, 257, 64, 64, 3, 2, 1, "ResNet, behind the stem"},
+      {"maxpool/h65w65c512f3s1", Kind::max_pool, 65, 65, 512, 512, 3, 1, 1, "DeepLab-LargeFOV pool4"},
+      {"avgpool/h65w65c512f3s1", Kind::avg_pool, 65, 65, 512, 512, 3, 1, 1, "DeepLab-LargeFOV pool5a"},
+      {"gap/h33w33c2048", Kind::global_pool, 33, 33, 2048, 2048, 1, 1, 1, "image pooling of an ASPP"},
+      {"scale/h33w33c960", Kind::scale_channels, 33, 33, 960, 960, 1, 1, 1,
+       "MobileNetV3, squeeze and excitation"},
+      {"hswish/h257w257c16", Kind::hard_swish, 257, 257, 16, 16, 1, 1, 1, "MobileNetV3, behind the stem"},
       {"xent/h513w513c21", Kind::cross_entropy, 513, 513, 21, 21, 1, 1, 1, "VOC loss at full size"},
       {"upxent/h129w129c21o513", Kind::upsample_loss, 129, 129, 21, 21, 1, 513, 1,
        "the same loss from coarse logits"},

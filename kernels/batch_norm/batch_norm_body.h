@@ -11,10 +11,10 @@
 namespace atrous::kernels {
 
 /// Pixels of a chunk: about 128 kB of floats, so that a chunk is still in the L2 cache when it is read a
-/// second time. By the number of channels alone.
+/// second time, and 32 at least, for its sums are two doubles a channel. By the number of channels alone.
 ATROUS_HD inline std::int64_t batch_norm_chunk(std::int64_t channels) {
   const std::int64_t pixels = (std::int64_t(1) << 15) / (channels > 0 ? channels : 1);
-  return pixels < 8 ? 8 : pixels;
+  return pixels < 32 ? 32 : pixels;
 }
 
 /// x - mean is computed as (x - center) - rest with center = A(mean), A = Accumulator<T>: the difference of

@@ -6,6 +6,9 @@ namespace atrous::kernels::simd::ATROUS_ISA {
 namespace {
 
 constexpr long kBlock = 512;  // channels whose sums are kept at once: 2 kB an array
+// Deviations of a chunk are taken about the mean of its first pixels. What that is off by, d, is corrected
+// exactly but for rounding: of n pixels' squares n d^2 is taken off, and what is left is 32 d^2 at least.
+constexpr long kFew = 32;
 
 // How many pixels make one that fills whole vectors; 1 if one does already or the wide one is too long.
 long pixels_together(long channels) {
@@ -105,19 +108,35 @@ ATROUS_INLINE void over_blocks(long channels, const Body& body) {
     body(first, channels - first < kBlock ? channels - first : kBlock);
 }
 
-// body(offset, channel, lanes) for every vector of a chunk whose per-channel numbers are tiled `times` times:
-// four rows at a time share the loads of those numbers.
+// Per-channel numbers as map_pixels() reads them: as they are, or tiled into `room`.
+ATROUS_INLINE const float* per_channel(const float* values, long width, long times, float* room) {
+  if (width % kLanes == 0) return values;
+  tile(values, width, times, room);
+  return room;
+}
+
+// over_blocks() for maps: channels that fill vectors go in one piece, for nothing is kept of them.
+template <class Body>
+ATROUS_INLINE void over_map_blocks(long channels, const Body& body) {
+  if (channels % kLanes == 0)
+    body(0, channels);
+  else
+    over_blocks(channels, body);
+}
+
+// body(offset, channel, lanes) for every vector of a chunk. Row after row: several rows of many channels at
+// once would be loads and stores at the same place of several pages, which wait for each other.
 template <class Body>
 ATROUS_INLINE void map_pixels(long pixels, long width, long stride, long times, const Body& body) {
   const long rows = pixels / times, wide = times * width, step = times * stride;
-  long r = 0;
-  for (; r + 4 <= rows; r += 4)
-    over_vectors(wide, [&](long i, long n) ATROUS_INLINE_LAMBDA {
+  for (long r = 0; r < rows; ++r) {
+    const long at = r * step;
+    long i = 0;
+    for (; i + 4 * kLanes <= wide; i += 4 * kLanes)
 #pragma GCC unroll 4
-      for (long k = 0; k < 4; ++k) body((r + k) * step + i, i, n);
-    });
-  for (; r < rows; ++r)
-    over_vectors(wide, [&](long i, long n) ATROUS_INLINE_LAMBDA { body(r * step + i, i, n); });
+      for (long k = 0; k < 4 * kLanes; k += kLanes) body(at + i + k, i + k, long(kLanes));
+    for (; i < wide; i += kLanes) body(at + i, i, wide - i < kLanes ? wide - i : long(kLanes));
+  }
   for (long p = rows * times; p < pixels; ++p)
     over_vectors(width, [&](long i, long n) ATROUS_INLINE_LAMBDA { body(p * stride + i, i, n); });
 }
@@ -126,18 +145,18 @@ ATROUS_INLINE void map_pixels(long pixels, long width, long stride, long times, 
 
 void chunk_statistics(const float* x, long pixels, long channels, double* mean, double* squares) {
   const long times = pixels_together(channels), ahead = pixels * channels;
+  const long few = pixels < kFew ? pixels : kFew;
   over_blocks(channels, [&](long first, long width) {
     float acc[2][kBlock], about[kBlock];
     const float* from = x + first;
-    add_pixels<1>(pixels, width, channels, times, acc,
-                  [&](long offset, long i, long n, Vec* out) ATROUS_INLINE_LAMBDA {
-                    foresee(from + offset + i + ahead);
-                    out[0] = load_up_to(from + offset + i, n);
-                  });
-    for (long c = 0; c < width; ++c) acc[0][c] /= float(pixels);
+    add_pixels<1>(few, width, channels, times, acc,
+                  [&](long offset, long i, long n, Vec* out)
+                      ATROUS_INLINE_LAMBDA { out[0] = load_up_to(from + offset + i, n); });
+    for (long c = 0; c < width; ++c) acc[0][c] /= float(few);
     tile(acc[0], width, times, about);
     add_pixels<2>(pixels, width, channels, times, acc,
                   [&](long offset, long i, long n, Vec* out) ATROUS_INLINE_LAMBDA {
+                    foresee(from + offset + i + ahead);
                     const Vec d = load_up_to(from + offset + i, n) - load(about + i);
                     out[0] = d;
                     out[1] = d * d;
@@ -152,24 +171,21 @@ void chunk_statistics(const float* x, long pixels, long channels, double* mean, 
 
 namespace {
 
-template <bool kPastCache>
+// kMore: a residual, an activation, or both.
+template <bool kPastCache, bool kMore>
 void normalise(const float* x, long pixels, long channels, const float* center, const float* scale,
                const float* shift, const float* residual, int activation, float* y) {
-  const long times = pixels_together(channels), ahead = pixels * channels;
+  const long times = pixels_together(channels);
   const Vec most = broadcast(activation == 2 ? 6.0f : __builtin_inff());
-  over_blocks(channels, [&](long first, long width) {
-    float k[3][kBlock];
-    tile(center + first, width, times, k[0]);
-    tile(scale + first, width, times, k[1]);
-    tile(shift + first, width, times, k[2]);
+  over_map_blocks(channels, [&](long first, long width) {
+    float room[3][kBlock];
+    const float* const k[3] = {per_channel(center + first, width, times, room[0]),
+                               per_channel(scale + first, width, times, room[1]),
+                               per_channel(shift + first, width, times, room[2])};
     map_pixels(pixels, width, channels, times, [&](long at, long i, long n) ATROUS_INLINE_LAMBDA {
-      foresee(x + first + at - ahead);  // chunks are taken backwards
       Vec v = (load_up_to(x + first + at, n) - load(k[0] + i)) * load(k[1] + i) + load(k[2] + i);
-      if (residual) {
-        foresee(residual + first + at - ahead);
-        v += load_up_to(residual + first + at, n);
-      }
-      if (activation) {
+      if (kMore && residual) v += load_up_to(residual + first + at, n);
+      if (kMore && activation) {
         v = v <= Vec{} ? Vec{} : v;
         v = v >= most ? most : v;
       }
@@ -182,8 +198,10 @@ void normalise(const float* x, long pixels, long channels, const float* center, 
 
 void chunk_normalise(const float* x, long pixels, long channels, const float* center, const float* scale,
                      const float* shift, const float* residual, int activation, float* y, bool past_cache) {
-  (past_cache ? normalise<true> : normalise<false>)(x, pixels, channels, center, scale, shift, residual,
-                                                    activation, y);
+  const bool more = residual || activation;
+  constexpr decltype(&normalise<true, true>) kWays[2][2] = {{normalise<false, false>, normalise<false, true>},
+                                                            {normalise<true, false>, normalise<true, true>}};
+  kWays[past_cache][more](x, pixels, channels, center, scale, shift, residual, activation, y);
 }
 
 void chunk_gradient_sums(const float* x, const float* dy, long pixels, long channels, const float* center,
@@ -214,14 +232,13 @@ template <bool kPastCache>
 void input_gradient(const float* x, const float* dy, long pixels, long channels, const float* center,
                     const float* a, const float* b, const float* constant, float* dx) {
   const long times = pixels_together(channels), ahead = pixels * channels;
-  over_blocks(channels, [&](long first, long width) {
-    float k[4][kBlock];
-    tile(center + first, width, times, k[0]);
-    tile(a + first, width, times, k[1]);
-    tile(b + first, width, times, k[2]);
-    tile(constant + first, width, times, k[3]);
+  over_map_blocks(channels, [&](long first, long width) {
+    float room[4][kBlock];
+    const float* const k[4] = {
+        per_channel(center + first, width, times, room[0]), per_channel(a + first, width, times, room[1]),
+        per_channel(b + first, width, times, room[2]), per_channel(constant + first, width, times, room[3])};
     map_pixels(pixels, width, channels, times, [&](long at, long i, long n) ATROUS_INLINE_LAMBDA {
-      foresee(x + first + at - ahead);
+      foresee(x + first + at - ahead);  // chunks are taken backwards
       foresee(dy + first + at - ahead);
       const Vec rest = load(k[2] + i) * (load_up_to(x + first + at, n) - load(k[0] + i)) + load(k[3] + i);
       store_result<kPastCache>(dx + first + at, load(k[1] + i) * load_up_to(dy + first + at, n) + rest, n);
@@ -239,9 +256,9 @@ void chunk_input_gradient(const float* x, const float* dy, long pixels, long cha
 
 void chunk_scale(const float* dy, long pixels, long channels, const float* a, float* dx) {
   const long times = pixels_together(channels);
-  over_blocks(channels, [&](long first, long width) {
-    float k[kBlock];
-    tile(a + first, width, times, k);
+  over_map_blocks(channels, [&](long first, long width) {
+    float room[kBlock];
+    const float* k = per_channel(a + first, width, times, room);
     map_pixels(pixels, width, channels, times, [&](long at, long i, long n) ATROUS_INLINE_LAMBDA {
       store_up_to(dx + first + at, load_up_to(dy + first + at, n) * load(k + i), n);
     });
