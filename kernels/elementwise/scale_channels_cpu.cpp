@@ -1,5 +1,8 @@
 #include "atrous/kernels/elementwise/scale_channels.h"
 
+#include <type_traits>
+
+#include "atrous/kernels/elementwise/elementwise_simd.h"
 #include "atrous/kernels/elementwise/scale_channels_body.h"
 #include "atrous/kernels/for_each.h"
 
@@ -8,7 +11,13 @@ namespace atrous::kernels::cpu {
 template <class T>
 void scale_channels_forward(Stream, const ScaleChannelsDims& dims, Span<const T> x, Span<const T> factors,
                             Span<T> y) {
-  for_each_row(dims.batch * dims.pixels, dims.channels, ScaleChannelsPixel<T>{dims, x, factors, y});
+  if constexpr (std::is_same_v<T, float>)
+    for_each_row(dims.batch * dims.pixels, dims.channels, [=](std::int64_t pixel) {
+      const std::int64_t at = pixel * dims.channels, of = pixel / dims.pixels * dims.channels;
+      simd::mul_forward(factors.data() + of, x.data() + at, y.data() + at, dims.channels);
+    });
+  else
+    for_each_row(dims.batch * dims.pixels, dims.channels, ScaleChannelsPixel<T>{dims, x, factors, y});
 }
 ATROUS_INSTANTIATE(scale_channels_forward);
 

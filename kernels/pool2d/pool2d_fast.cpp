@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMostTaps = 256;               // pixels under one window, or windows over one pixel
 constexpr std::int64_t kLeastChannels = 16;  // of the widest vector
-constexpr std::int64_t kBlock = 64;          // channels of one piece of a global mean
+constexpr std::int64_t kBlock = 128;         // channels of one piece of a global mean
 
 bool takes(const Pool2dDims& d) { return d.channels >= kLeastChannels && d.taps() <= kMostTaps; }
 

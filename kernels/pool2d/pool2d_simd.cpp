@@ -50,12 +50,12 @@ ATROUS_INLINE void mean_of_block(const float* x, std::int64_t height, std::int64
   for (std::int64_t h = 0; h < height; ++h) {
     Vec row[kVectors] = {};
     for (std::int64_t w = 0; w < width; ++w, x += step)
-#pragma GCC unroll 4
+#pragma GCC unroll 8
       for (int k = 0; k < kVectors; ++k) row[k] += load(x + k * kLanes);
-#pragma GCC unroll 4
+#pragma GCC unroll 8
     for (int k = 0; k < kVectors; ++k) total[k] += row[k];
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 8
   for (int k = 0; k < kVectors; ++k) store(y + k * kLanes, total[k] / float(height * width));
 }
 
@@ -104,6 +104,7 @@ void weighted_sum_of_pixels(const float* const* in, const float* weight, int cou
 void mean_of_image(const float* x, std::int64_t height, std::int64_t width, std::int64_t step,
                    std::int64_t channels, float* y) {
   std::int64_t c = 0;
+  for (; c + 8 * kLanes <= channels; c += 8 * kLanes) mean_of_block<8>(x + c, height, width, step, y + c);
   for (; c + 4 * kLanes <= channels; c += 4 * kLanes) mean_of_block<4>(x + c, height, width, step, y + c);
   for (; c + kLanes <= channels; c += kLanes) mean_of_block<1>(x + c, height, width, step, y + c);
   if (c < channels) {
