@@ -18,7 +18,13 @@ kernels::ResizeDims resize_dims(const char* op, const char* role, const Tensor& 
   ATROUS_CHECK(ValueError,
                options.out_h < kMost && options.out_w < kMost && x.dim(1) < kMost && x.dim(2) < kMost, op,
                role, ' ', x.shape(), " to ", options.out_h, 'x', options.out_w, ": sides go up to 2^30");
-  return {x.dim(0), x.dim(1), x.dim(2), options.out_h, options.out_w, x.dim(3), options.align_corners};
+  return {.batch = x.dim(0),
+          .in_h = x.dim(1),
+          .in_w = x.dim(2),
+          .out_h = options.out_h,
+          .out_w = options.out_w,
+          .channels = x.dim(3),
+          .align_corners = options.align_corners};
 }
 
 }  // namespace
@@ -34,6 +40,24 @@ Variable resize_bilinear(const Variable& x, const ResizeOptions& options) {
     visit_float(dy.dtype(), [&]<class T>() {
       kernels::resize_bilinear_backward<T>(dy.stream(), dims, dy.span<T>(), dx.span<T>());
     });
+  });
+}
+
+void resize_bilinear_into(const Tensor& x, const ResizeOptions& options, std::int64_t first, Tensor& y) {
+  const char* const op = op_name(Op::resize_bilinear);
+  kernels::ResizeDims dims = resize_dims(op, "x", x, options);
+  const Shape own = {dims.batch, dims.out_h, dims.out_w, dims.channels};
+  ATROUS_CHECK(ShapeError,
+               y.rank() == 4 && y.shape().with(3, dims.channels) == own && first >= 0 &&
+                   first + dims.channels <= y.dim(3),
+               op, own, " does not fit into ", y.shape(), " from channel ", first, " on");
+  ATROUS_CHECK(DeviceError, x.device().is_cpu() && y.device().is_cpu(), op, "into a part of ", y.shape(),
+               ": on the CPU alone");
+  dims.y_channels = y.dim(3);
+  visit_float(x.dtype(), [&]<class T>() {
+    const Span<T> all = y.span<T>();
+    if (all.empty()) return;
+    kernels::resize_bilinear_forward<T>(x.stream(), dims, x.span<T>(), all.part(first, all.size() - first));
   });
 }
 

@@ -28,6 +28,9 @@ struct ResizeOptions {
 /// The rules are PyTorch's (interpolate, mode "bilinear"). Throws ShapeError unless x has four axes and at
 /// least one pixel, ValueError unless out_h and out_w are at least 1.
 Variable resize_bilinear(const Variable& x, const ResizeOptions& options);
+/// resize_bilinear(x) as channels [first, first + C) of y [N, out_h, out_w, channels of all], whose others
+/// stay as they are: a concatenation without a pass of its own. Without a record; on the CPU.
+void resize_bilinear_into(const Tensor& x, const ResizeOptions& options, std::int64_t first, Tensor& y);
 
 /// The class of the greatest bilinearly resized logit, the first of equals; the same as resize_bilinear and
 /// argmax_channels, but the resized logits are never stored. Not differentiable.

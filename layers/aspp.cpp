@@ -46,7 +46,9 @@ Aspp::Aspp(const AsppSettings& s)
   for (const std::int64_t rate : s.rates) {
     const Conv2dSettings settings = branch(s, 3, rate);
     if (s.separable) {
-      rates_.push_back(std::make_unique<SeparableConvBn>(settings, Activation::relu, s.batch_norm));
+      auto separable = std::make_unique<SeparableConvBn>(settings, Activation::relu, s.batch_norm);
+      separable_.push_back(separable.get());
+      rates_.push_back(std::move(separable));
     } else {
       auto dense = std::make_unique<ConvBn>(settings, Activation::relu, s.batch_norm);
       if (side_by_side_.empty()) side_by_side_.push_back(&conv1x1_);
@@ -62,9 +64,14 @@ Aspp::Aspp(const AsppSettings& s)
 
 Variable Aspp::forward(const Variable& x, const Variable& image_mean) {
   const Variable image = image_pool_.forward(image_mean.defined() ? image_mean : global_avg_pool2d(x));
-  const bool apart = side_by_side_.empty() || observing() || !ConvBn::side_by_side(side_by_side_);
-  const Variable parts = apart ? one_by_one(x, image) : at_once(x, image);
-  return observed(*this, dropout_.forward(project_.forward(parts)));
+  const auto parts = [&] {
+    const bool dense = !side_by_side_.empty() && ConvBn::side_by_side(side_by_side_);
+    const bool evaluates = !training() && !grad_enabled();
+    if (observing() || !(dense || (evaluates && !separable_.empty() && x.device().is_cpu())))
+      return one_by_one(x, image);
+    return evaluates ? in_place(x, image) : at_once(x, image);
+  };
+  return observed(*this, dropout_.forward(project_.forward(parts())));
 }
 
 Variable Aspp::one_by_one(const Variable& x, const Variable& image) {
@@ -75,17 +82,23 @@ Variable Aspp::one_by_one(const Variable& x, const Variable& image) {
 }
 
 Variable Aspp::at_once(const Variable& x, const Variable& image) {
-  if (training() || grad_enabled()) {
-    const Variable branches = ConvBn::forward_side_by_side(side_by_side_, x), spread_image = spread(image, x);
-    return concat_channels(pooling_first_ ? std::vector{spread_image, branches}
-                                          : std::vector{branches, spread_image});
-  }
-  // Every part straight to its place.
-  const std::int64_t own = image.dim(3), branches = std::int64_t(side_by_side_.size()) * own;
+  const Variable branches = ConvBn::forward_side_by_side(side_by_side_, x), spread_image = spread(image, x);
+  return concat_channels(pooling_first_ ? std::vector{spread_image, branches}
+                                        : std::vector{branches, spread_image});
+}
+
+Variable Aspp::in_place(const Variable& x, const Variable& image) {
+  const std::int64_t own = image.dim(3), branches = std::int64_t(rates_.size() + 1) * own;
   const std::int64_t all = branches + own, image_at = pooling_first_ ? 0 : branches;
   const std::int64_t pixels = x.dim(1) * x.dim(2);
   Tensor y = Tensor::empty(x.shape().with(3, all), x.dtype(), x.device());
-  ConvBn::evaluate_side_by_side(side_by_side_, x.value(), pooling_first_ ? own : 0, y);
+  std::int64_t at = pooling_first_ ? own : 0;
+  if (separable_.empty()) {
+    ConvBn::evaluate_side_by_side(side_by_side_, x.value(), at, y);
+  } else {
+    conv1x1_.evaluate_into(x.value(), at, y);
+    for (SeparableConvBn* rate : separable_) rate->evaluate_into(x.value(), at += own, y);
+  }
   visit_float(x.dtype(), [&]<class T>() {
     for (std::int64_t n = 0; n < x.dim(0); ++n)  // the same at every pixel of an image
       kernels::copy_channels<T>(x.stream(), {pixels, 0, n * own, all, image_at, own}, image.value().span<T>(),

@@ -30,8 +30,9 @@ std::vector<std::int64_t> aspp_rates(std::int64_t output_stride);
 /// Every step is a convolution without bias, batch norm, relu. The branches are concatenated in that order:
 /// 1x1, the rates, image pooling last, or first with `pooling_first` (TensorFlow's DeepLab). The pooled 1x1
 /// map is resized to the size of x, which is the same value everywhere. Children: conv1x1, rate0, rate1, ...,
-/// image_pool, project, dropout. Dense branches run at once (ConvBn::forward_side_by_side).
-/// Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3.
+/// image_pool, project, dropout. Dense branches run at once (ConvBn::forward_side_by_side); in evaluation
+/// mode while nothing is recorded, branches write their channels of the concatenation themselves (separable
+/// ones on the CPU). Source: Chen et al., "Rethinking Atrous Convolution", 2017, section 3.3.
 class Aspp : public Layer {
  public:
   explicit Aspp(const AsppSettings& settings);
@@ -46,10 +47,13 @@ class Aspp : public Layer {
   // The concatenation of all branches of x; `image` [N, 1, 1, channels] is that of the pooling.
   Variable one_by_one(const Variable& x, const Variable& image);
   Variable at_once(const Variable& x, const Variable& image);
+  // While nothing is recorded: every part straight to its place.
+  Variable in_place(const Variable& x, const Variable& image);
 
   ConvBn conv1x1_;
   std::vector<ConvBn*> side_by_side_;  // conv1x1 and the rates, if those are dense
   std::vector<std::unique_ptr<Layer>> rates_;
+  std::vector<SeparableConvBn*> separable_;  // the rates, if they are separable
   ConvBn image_pool_;
   ConvBn project_;
   Dropout dropout_;

@@ -208,6 +208,10 @@ Variable SeparableConvBn::forward(const Variable& x, const Variable& residual, A
   return forward_separable(depthwise_, pointwise_, x, residual, then);
 }
 
+void SeparableConvBn::evaluate_into(const Tensor& x, std::int64_t first, Tensor& y) {
+  pointwise_.evaluate_into(depthwise_.forward(Variable(x)).value(), first, y);
+}
+
 Shape SeparableConvBn::trace(const Shape& x, const std::string& name, Summary& summary) const {
   return pointwise_.trace(depthwise_.trace(x, join_names(name, "depthwise"), summary),
                           join_names(name, "pointwise"), summary);

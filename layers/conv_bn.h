@@ -72,6 +72,8 @@ class SeparableConvBn : public Layer {
   Variable forward(const Variable& x) override { return forward(x, {}); }
   /// With a residual before the last activation and one behind it, as ConvBn.
   Variable forward(const Variable& x, const Variable& residual, Activation then = Activation::none);
+  /// As ConvBn::evaluate_into.
+  void evaluate_into(const Tensor& x, std::int64_t first, Tensor& y);
   Shape trace(const Shape& x, const std::string& name, Summary& summary) const override;
 
  private:

@@ -1,7 +1,9 @@
 #include "atrous/models/deeplab_v3plus.h"
 
+#include "atrous/autograd/graph.h"
 #include "atrous/autograd/layout.h"
 #include "atrous/autograd/resize.h"
+#include "atrous/layers/observer.h"
 #include "atrous/models/deeplab_v3.h"
 
 namespace atrous::models {
@@ -50,11 +52,21 @@ DeepLabV3Plus::DeepLabV3Plus(const Backbone& backbone, const HeadOptions& option
 }
 
 Variable DeepLabV3Plus::forward(const Features& features) {
-  const Variable low = low_.forward(features.low);
-  const Variable high =
-      resize_bilinear(aspp_.forward(features.high, features.image_mean),
-                      {.out_h = low.dim(1), .out_w = low.dim(2), .align_corners = align_corners_});
-  Variable x = low_first_ ? concat_channels({low, high}) : concat_channels({high, low});
+  const Variable pyramid = aspp_.forward(features.high, features.image_mean);
+  const ResizeOptions size = {
+      .out_h = features.low.dim(1), .out_w = features.low.dim(2), .align_corners = align_corners_};
+  Variable x;
+  if (!training() && !grad_enabled() && !layers::observing() && pyramid.device().is_cpu()) {
+    // Both straight to their places.
+    const std::int64_t own = pyramid.dim(3), low = low_.settings().out_channels;
+    Tensor both = Tensor::empty(features.low.shape().with(3, own + low), pyramid.dtype(), pyramid.device());
+    low_.evaluate_into(features.low.value(), low_first_ ? 0 : own, both);
+    resize_bilinear_into(pyramid.value(), size, low_first_ ? low : 0, both);
+    x = Variable(both);
+  } else {
+    const Variable low = low_.forward(features.low), high = resize_bilinear(pyramid, size);
+    x = low_first_ ? concat_channels({low, high}) : concat_channels({high, low});
+  }
   for (const auto& step : decoder_) x = step->forward(x);
   return logits_.forward(x);
 }

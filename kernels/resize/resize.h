@@ -15,6 +15,12 @@ namespace atrous::kernels {
 struct ResizeDims {
   std::int64_t batch, in_h, in_w, out_h, out_w, channels;
   bool align_corners;
+  /// Channels of a pixel of y where y is a part of a concatenation: it begins at the part's first channel,
+  /// and the channels that are not its own stay as they are. 0: channels. Of resize_bilinear_forward on the
+  /// CPU.
+  std::int64_t y_channels = 0;
+
+  ATROUS_HD std::int64_t y_channels_or_own() const { return y_channels ? y_channels : channels; }
 };
 
 /// Bilinear resize of every channel plane.

@@ -46,7 +46,7 @@ struct ResizeBilinearForward {
     const ResizeTap row = rows_of(d).tap(oh), column = columns_of(d).tap(ow);
     const T* image = x.data() + n * d.in_h * d.in_w * d.channels;
     for (std::int64_t c = begin; c < end; ++c)
-      y[i * d.channels + c] = T(resize_sample(d, image, row, column, c));
+      y[i * d.y_channels_or_own() + c] = T(resize_sample(d, image, row, column, c));
   }
   ATROUS_HD void element(std::int64_t i, std::int64_t c) const { (*this)(i, c, c + 1); }
 };

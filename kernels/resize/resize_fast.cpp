@@ -58,13 +58,14 @@ void for_each_row(const ResizeDims& d, const float* x, std::int64_t block, std::
 }  // namespace
 
 bool fast_resize_bilinear_forward(const ResizeDims& d, Span<const float> x, Span<float> y) {
-  const bool stream = d.channels % 16 == 0 && leaves_cache(y);
+  const std::int64_t y_step = d.y_channels_or_own();
+  const bool stream = d.channels % 16 == 0 && y_step % 16 == 0 && leaves_cache(y);
   parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
     for_each_row(d, x.data(), ColumnBlock::kMost, begin, end,
                  [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
                      const float* upper, const float* lower, float weight) {
-                   simd::resize_row(upper, lower, weight, columns, d.channels, stream,
-                                    y.data() + (row * d.out_w + first) * d.channels);
+                   simd::resize_row(upper, lower, weight, columns, d.channels, y_step, stream,
+                                    y.data() + (row * d.out_w + first) * y_step);
                  });
     if (stream) streaming_fence();
   });
@@ -143,7 +144,7 @@ bool fast_resize_argmax(const ResizeDims& d, Span<const float> x, Span<std::uint
     for_each_row(d, x.data(), block, begin, end,
                  [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
                      const float* upper, const float* lower, float weight) {
-                   simd::resize_row(upper, lower, weight, columns, d.channels, false, logits);
+                   simd::resize_row(upper, lower, weight, columns, d.channels, d.channels, false, logits);
                    const std::int64_t at = row * d.out_w + first;
                    simd::argmax(columns.count, d.channels, logits,
                                 labels8.empty() ? nullptr : labels8.data() + at,

@@ -13,11 +13,12 @@ ATROUS_INLINE Vec blend(Vec a, Vec b, float weight) {
 // The outputs that lie between the same two input columns: both are blended by rows once, and an output is
 // then one multiply-add. a, b: the left and right pixel of the upper row; c, d: of the lower.
 ATROUS_INLINE void interval(const float* a, const float* b, const float* c, const float* d, float row_weight,
-                            const float* weight, long count, long channels, float* y, bool last) {
+                            const float* weight, long count, long channels, long y_step, float* y,
+                            bool last) {
   const auto step = [&](long i) ATROUS_INLINE_LAMBDA {
     const Vec left = blend(load(a + i), load(c + i), row_weight),
               right = blend(load(b + i), load(d + i), row_weight);
-    for (long j = 0; j < count; ++j) store(y + j * channels + i, blend(left, right, weight[j]));
+    for (long j = 0; j < count; ++j) store(y + j * y_step + i, blend(left, right, weight[j]));
   };
   if (channels >= kLanes) {
     long i = 0;
@@ -28,21 +29,21 @@ ATROUS_INLINE void interval(const float* a, const float* b, const float* c, cons
   const Vec left = blend(load_part(a, channels), load_part(c, channels), row_weight);
   const Vec right = blend(load_part(b, channels), load_part(d, channels), row_weight);
   // A whole vector is stored where the pixels that follow, which are written next, have room for the rest of
-  // it.
-  const long whole = last ? count - (kLanes + channels - 1) / channels : count;
+  // it, and nothing lies between.
+  const long whole = y_step > channels ? 0 : last ? count - (kLanes + channels - 1) / channels : count;
   for (long j = 0; j < count; ++j) {
     const Vec v = blend(left, right, weight[j]);
     if (j < whole)
-      store(y + j * channels, v);
+      store(y + j * y_step, v);
     else
-      store_part(y + j * channels, v, channels);
+      store_part(y + j * y_step, v, channels);
   }
 }
 
 // The same past the cache, for whole lines: channels are a multiple of 16, y lies on a line.
 ATROUS_INLINE void interval_past_cache(const float* a, const float* b, const float* c, const float* d,
                                        float row_weight, const float* weight, long count, long channels,
-                                       float* y) {
+                                       long y_step, float* y) {
   constexpr int kParts = 16 / kLanes;
   for (long i = 0; i < channels; i += 16) {
     Vec left[kParts], right[kParts];
@@ -53,14 +54,14 @@ ATROUS_INLINE void interval_past_cache(const float* a, const float* b, const flo
     }
     for (long j = 0; j < count; ++j)
       for (int k = 0; k < kParts; ++k)
-        store_past_cache(y + j * channels + i + k * kLanes, blend(left[k], right[k], weight[j]));
+        store_past_cache(y + j * y_step + i + k * kLanes, blend(left[k], right[k], weight[j]));
   }
 }
 
 }  // namespace
 
 void resize_row(const float* upper, const float* lower, float row_weight, const ResizeColumns& columns,
-                long channels, bool stream, float* y) {
+                long channels, long y_step, bool stream, float* y) {
   for (long begin = 0; begin < columns.count;) {
     const long low = columns.low[begin];
     long end = begin + 1, high = columns.high[begin];
@@ -71,11 +72,11 @@ void resize_row(const float* upper, const float* lower, float row_weight, const 
     const float *a = upper + low * channels, *b = upper + high * channels, *c = lower + low * channels,
                 *d = lower + high * channels;
     if (stream)
-      interval_past_cache(a, b, c, d, row_weight, columns.weight + begin, end - begin, channels,
-                          y + begin * channels);
+      interval_past_cache(a, b, c, d, row_weight, columns.weight + begin, end - begin, channels, y_step,
+                          y + begin * y_step);
     else
-      interval(a, b, c, d, row_weight, columns.weight + begin, end - begin, channels, y + begin * channels,
-               last);
+      interval(a, b, c, d, row_weight, columns.weight + begin, end - begin, channels, y_step,
+               y + begin * y_step, last);
     begin = end;
   }
 }

@@ -14,11 +14,12 @@ struct ResizeColumns {
   const std::int32_t *low, *high;  ///< input columns, never falling
   const float* weight;             ///< of high
 };
-/// y [count, channels] from the rows `upper` and `lower` [in_w, channels]; row_weight is that of `lower`.
-/// With `stream` past the cache: channels a multiple of 16, y aligned to 64 bytes, streaming_fence() at the
-/// end.
+/// y [count, channels] from the rows `upper` and `lower` [in_w, channels]; row_weight is that of `lower`. The
+/// pixels of y begin y_step floats apart.
+/// With `stream` past the cache: channels and y_step a multiple of 16, y aligned to 64 bytes,
+/// streaming_fence() at the end.
 ATROUS_SIMD(resize_row, const float* upper, const float* lower, float row_weight,
-            const ResizeColumns& columns, long channels, bool stream, float* y);
+            const ResizeColumns& columns, long channels, long y_step, bool stream, float* y);
 
 /// to = upper + row_weight (lower - upper), n floats; row_weight 0 copies.
 ATROUS_SIMD(blend_rows, const float* upper, const float* lower, float row_weight, long n, float* to);

@@ -106,7 +106,7 @@ void upsample_losses(const ResizeDims& d, Span<const float> logits, Span<const s
                         [&](std::int64_t row, const ResizeTap& tap, const float* upper, const float* lower) {
                           const std::int64_t p = row * d.out_w + first;
                           simd::resize_row(upper, lower, float(tap.weight), block.columns(), d.channels,
-                                           false, fine);
+                                           d.channels, false, fine);
                           simd::cross_entropy(block.count, d.channels, fine, targets.data() + p, nullptr,
                                               losses.data() + p, false, nullptr);
                         });
@@ -247,7 +247,8 @@ void upsample_cross_entropy(const ResizeDims& d, Span<const float> logits, Span<
           d, logits.data(), image, from, to,
           [&](std::int64_t row, const ResizeTap& tap, const float* upper, const float* lower) {
             const std::int64_t p = row * d.out_w + first;
-            simd::resize_row(upper, lower, float(tap.weight), block.columns(), d.channels, false, fine);
+            simd::resize_row(upper, lower, float(tap.weight), block.columns(), d.channels, d.channels, false,
+                             fine);
             sum += simd::cross_entropy(block.count, d.channels, fine, targets.data() + p, scales.data() + p,
                                        nullptr, false, wants_gradient ? gradient : nullptr);
             if (!wants_gradient) return;
@@ -286,7 +287,7 @@ void upsample_confusion(const ResizeDims& d, Span<const float> logits, Span<cons
                         [&](std::int64_t row, const ResizeTap& tap, const float* upper, const float* lower) {
                           const std::int32_t* target = targets.data() + row * d.out_w + first;
                           simd::resize_row(upper, lower, float(tap.weight), block.columns(), d.channels,
-                                           false, fine);
+                                           d.channels, false, fine);
                           simd::argmax(block.count, d.channels, fine, nullptr, labels);
                           const std::lock_guard hold(lock);
                           for (std::int64_t j = 0; j < block.count; ++j)

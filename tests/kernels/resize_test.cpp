@@ -96,6 +96,34 @@ TEST_CASE("resize_bilinear: results larger than the cache are written past it, a
   CHECK(gap(forward(d, random_values<float>(in, 1)), forward(d, random_values<double>(in, 1))) < 1e-6);
 }
 
+TEST_CASE("resize_bilinear: into some channels of y, the others stay", "[kernels][resize]") {
+  const std::int64_t channels = GENERATE(1, 3, 16, 17, 80);
+  const std::int64_t before = 16, behind = GENERATE(0, 5, 16), all = before + channels + behind;
+  // The second one leaves the cache.
+  for (ResizeDims d :
+       {ResizeDims{2, 5, 6, 17, 21, channels, true}, ResizeDims{1, 33, 65, 131, 400, channels, true}}) {
+    INFO(channels << " of " << all << " channels, " << d.out_h << 'x' << d.out_w);
+    const auto x = random_values<float>(d.batch * d.in_h * d.in_w * channels, 1);
+    const auto plain = forward(d, x);
+    const auto plain64 = forward(d, std::vector<double>(x.begin(), x.end()));
+    const std::int64_t pixels = d.batch * d.out_h * d.out_w;
+    d.y_channels = all;
+    const auto fits = [&]<class T>(const std::vector<T>& from, const std::vector<T>& wanted) {
+      Guarded<T> y(pixels * all);
+      kernels::resize_bilinear_forward<T>({}, d, from, y.span().part(before, pixels * all - before));
+      bool right = y.intact();
+      for (std::int64_t i = 0; i < pixels * all; ++i) {
+        const std::int64_t c = i % all - before;
+        right = right && (c >= 0 && c < channels ? y[i] == wanted[std::size_t(i / all * channels + c)]
+                                                 : std::isnan(y[i]));
+      }
+      return right;
+    };
+    CHECK(fits(x, plain));
+    CHECK(fits(std::vector<double>(x.begin(), x.end()), plain64));
+  }
+}
+
 TEST_CASE("resize_bilinear: what is read with weight 0 does not matter", "[kernels][resize]") {
   // 3 to 5 aligned: outputs 0, 2 and 4 lie on inputs.
   const float inf = INFINITY;

@@ -252,6 +252,22 @@ TEST_CASE("aspp: the heads of the papers have the published sizes", "[layers][as
   CHECK(Aspp({.in_channels = 320}).parameter_count() == 301'845 - 256 * 21 - 21);
 }
 
+TEST_CASE("aspp: branches that write their own channels have the bits of a concatenation", "[layers][aspp]") {
+  const bool separable = GENERATE(false, true), pooling_first = GENERATE(false, true);
+  Aspp aspp({.in_channels = 9,
+             .channels = 20,
+             .rates = {2, 4},
+             .separable = separable,
+             .pooling_first = pooling_first});
+  aspp.initialise(3);
+  aspp.eval();
+  const NoGrad no_grad;
+  const Variable x(normal({2, 11, 7, 9}, 4));
+  const Tensor in_place = aspp.forward(x).value();
+  const ForwardObserver observer([](const Module&, const Variable&) {});  // whoever looks sees every branch
+  CHECK(identical(aspp.forward(x).value(), in_place));
+}
+
 TEST_CASE("aspp: one image trains, the pooled branch included", "[layers][aspp]") {
   Aspp aspp({.in_channels = 6, .channels = 8, .rates = {6, 12}});
   aspp.initialise(2);

@@ -3,6 +3,7 @@
 #include "atrous/core/exact.h"
 #include "atrous/core/memory.h"
 #include "atrous/core/random.h"
+#include "atrous/layers/observer.h"
 #include "atrous/models/plan.h"
 #include "atrous/models/registry.h"
 #include "atrous/models/segment.h"
@@ -56,6 +57,17 @@ TEST_CASE("prepare_inference: the same bits, image after image and at other size
   }
   const ExactScope exact;
   CHECK(identical(logits(*prepared, images[0]), logits(*plain, images[0])));
+}
+
+TEST_CASE("deeplab_v3plus: parts that write their own channels have the bits of a concatenation",
+          "[models][prepare]") {
+  const std::string name = GENERATE(as<std::string>(), "deeplab_v3plus_mobilenet_v2",
+                                    "deeplab_v3plus_xception41", "deeplab_v3plus_mobilenet_v2:vainf");
+  CAPTURE(name);
+  const auto model = trained(name);
+  const Tensor x = noise({2, 65, 81, 3}), in_place = logits(*model, x);
+  const layers::ForwardObserver observer([](const layers::Module&, const Variable&) {});
+  CHECK(identical(logits(*model, x), in_place));
 }
 
 TEST_CASE("prepare_inference: weights that change are noticed, and training ends it", "[models][prepare]") {
