@@ -34,11 +34,24 @@ int processors() {
   return std::max(1, int(std::thread::hardware_concurrency()));
 }
 
+// Moves the calling thread off a processor, if it may run on others; it may come back.
+void leave(int processor) {
+  cpu_set_t all, others;
+  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
+  others = all;
+  CPU_CLR(unsigned(processor), &others);
+  if (CPU_COUNT(&others) == 0) return;
+  sched_setaffinity(0, sizeof others, &others);
+  sched_setaffinity(0, sizeof all, &all);
+}
+
 // Threads wait for the epoch to move; the caller waits for `left` to reach zero. Both spin first, then sleep.
+// A thread that finds itself on the processor of one before it moves: woken on the processor of the thread
+// that wakes it, it may stay there for seconds, and both take twice as long.
 class Team {
  public:
   // A system that refuses more threads leaves a smaller team: results do not depend on its size.
-  explicit Team(int threads) {
+  explicit Team(int threads) : processor_of_(std::size_t(threads)), spreads_(threads <= processors()) {
     workers_.reserve(std::size_t(threads));
     try {
       for (int t = 1; t < threads; ++t) workers_.emplace_back([this, t] { work(t); });
@@ -57,6 +70,7 @@ class Team {
     job_ = {n, parts, body, context};
     errors_.assign(std::size_t(parts), nullptr);
     left_.store(int(workers_.size()), std::memory_order_relaxed);
+    spread(0);
     epoch_.fetch_add(1, std::memory_order_acq_rel);
     epoch_.notify_all();
     part(0);
@@ -82,6 +96,17 @@ class Team {
     void* context = nullptr;
   };
 
+  void spread(int t) {
+    if (!spreads_) return;
+    const int processor = sched_getcpu();
+    for (int other = 0; other < t; ++other)
+      if (processor_of_[std::size_t(other)].load(std::memory_order_relaxed) == processor) {
+        leave(processor);
+        break;
+      }
+    processor_of_[std::size_t(t)].store(sched_getcpu(), std::memory_order_relaxed);
+  }
+
   void part(int t) {
     if (t >= job_.parts) return;
     inside = in_body = true;
@@ -106,12 +131,15 @@ class Team {
       }
       seen = epoch;
       if (quit_) return;
+      spread(t);
       part(t);
       if (left_.fetch_sub(1, std::memory_order_acq_rel) == 1) left_.notify_one();
     }
   }
 
   std::vector<std::thread> workers_;
+  std::vector<std::atomic<int>> processor_of_;  // where each thread last began
+  const bool spreads_;                          // there are enough processors
   std::atomic<unsigned> epoch_{0};
   std::atomic<int> left_{0};
   std::atomic<bool> quit_{false};
