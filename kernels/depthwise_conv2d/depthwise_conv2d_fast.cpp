@@ -32,10 +32,13 @@ struct Work {
 };
 
 Work<SharedAxis> shared_work(const DepthwiseConv2dDims& d) {
-  SharedAxis rows{d.in_h, d.out_h, d.stride.h, d.rate.h, d.padding.top, simd::kTileRows};
-  if (rows.step() == 2) rows.group = 2;
-  return {
-      d.batch, d.channels, rows, {d.in_w, d.out_w, d.stride.w, d.rate.w, d.padding.left, simd::kTileCols}};
+  const int taps = int(d.window_h);
+  SharedAxis rows{d.in_h, d.out_h, d.stride.h, d.rate.h, d.padding.top, simd::kTileRows, taps};
+  if (rows.step() == 2 || taps == 5) rows.group = 2;
+  return {d.batch,
+          d.channels,
+          rows,
+          {d.in_w, d.out_w, d.stride.w, d.rate.w, d.padding.left, simd::kTileCols, taps}};
 }
 
 Work<TapAxis> tap_work(const DepthwiseConv2dDims& d) {
@@ -53,10 +56,14 @@ Work<TapAxis> turned_work(const DepthwiseConv2dDims& d) {
           {d.out_w, d.in_w, d.stride.w, d.rate.w, d.padding.left, int(d.window_w), true}};
 }
 
-bool shares(const DepthwiseConv2dDims& d) {
+bool shares(const DepthwiseConv2dDims& d, int taps) {
   const Work<SharedAxis> w = shared_work(d);
-  return d.window_h == 3 && d.window_w == 3 && w.rows.spacing() > 0 && w.cols.spacing() > 0 &&
+  return d.window_h == taps && d.window_w == taps && w.rows.spacing() > 0 && w.cols.spacing() > 0 &&
          w.rows.step() == w.cols.step();
+}
+// For results; gradients of weights share with 3x3 alone.
+bool shares(const DepthwiseConv2dDims& d) {
+  return shares(d, 3) || (shares(d, 5) && shared_work(d).rows.step() == 1);
 }
 
 // The convolution whose forward pass on dy with turned weights is this one's dx (stride 1).
@@ -89,6 +96,7 @@ void for_each_tile(const Work<SharedAxis>& w, const SharedRun& row, std::int64_t
   t.y_col = w.cols.spacing() * w.channels;
   t.weight = weight;
   t.channels = w.channels;
+  t.taps = w.rows.taps;
   t.step = w.rows.step();
   t.rows = row.count;
   t.live_rows = row.live;
@@ -141,15 +149,17 @@ void run_tiles(const Work<SharedAxis>& w, const float* x, float* weight, const D
                float* y) {
   const auto tile = simd::depthwise_tile.on(cpu_isa());
   const std::int64_t runs = w.rows.runs(), tiles = w.cols.runs(), all = w.batch * runs * tiles;
-  parallel_for(all, grain_of(9 * w.batch * w.out_image() / all), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t at = begin; at < end;) {
-      const std::int64_t i = at / tiles, n = i / runs, last = std::min(end - i * tiles, tiles);
-      for_each_tile(w, w.rows.by_phase(i % runs), at - i * tiles, last, x + n * w.in_image(),
-                    y + n * w.out_image(), weight, [&](const DepthwiseTile& t) { tile(t, output); });
-      at = i * tiles + last;
-    }
-    if (output.stream) streaming_fence();
-  });
+  parallel_for(all, grain_of(w.rows.taps * w.cols.taps * w.batch * w.out_image() / all),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t at = begin; at < end;) {
+                   const std::int64_t i = at / tiles, n = i / runs, last = std::min(end - i * tiles, tiles);
+                   for_each_tile(w, w.rows.by_phase(i % runs), at - i * tiles, last, x + n * w.in_image(),
+                                 y + n * w.out_image(), weight,
+                                 [&](const DepthwiseTile& t) { tile(t, output); });
+                   at = i * tiles + last;
+                 }
+                 if (output.stream) streaming_fence();
+               });
 }
 
 void run_taps(const Work<TapAxis>& w, const float* x, float* weight, const DepthwiseOutput& output,
@@ -224,7 +234,7 @@ void depthwise_backward_weight(const DepthwiseConv2dDims& d, Span<const float> x
     });
     simd::depthwise_add_parts(workspace.data(), parts, size, d.channels, d.taps(), dweight.data());
   };
-  if (shares(d)) {
+  if (shares(d, 3)) {
     const auto tile = simd::depthwise_tile_weight.on(cpu_isa());
     const Work<SharedAxis> w = shared_work(d);
     const std::int64_t runs = w.rows.runs();

@@ -4,8 +4,9 @@
 
 // The depthwise convolution of floats with multiplier 1, by the vector kernels of depthwise_conv2d_simd.h.
 // Two ways, chosen by the sizes alone: windows of 3x3 whose outputs share inputs (every rate at stride 1,
-// stride 2 at rate 1) go in tiles that read each input once for several outputs; every other window, and the
-// gradient by the input of a strided convolution, goes tap by tap. Taps that lie in the padding cost nothing.
+// stride 2 at rate 1) and of 5x5 at stride 1 go in tiles that read each input once for several outputs; every
+// other window, the gradient by the input of a strided convolution and that of a 5x5 weight go tap by tap.
+// Taps that lie in the padding cost nothing.
 
 namespace atrous::kernels::fast {
 

@@ -9,7 +9,7 @@
 
 namespace atrous::kernels {
 
-/// Up to `group` outputs, `spacing` apart, whose three taps coincide: output j's tap t reads input
+/// Up to `group` outputs, `spacing` apart, whose taps coincide: output j's tap t reads input
 /// start + (j*step + t)*rate.
 struct SharedRun {
   std::int64_t first = 0;  ///< output
@@ -18,12 +18,13 @@ struct SharedRun {
   unsigned live = 0;       ///< bit k: input start + k*rate lies in the image
 };
 
-/// An axis with three taps whose outputs share inputs. At rate r, stride 1, outputs r apart do: the axis is r
+/// An axis with a few taps whose outputs share inputs. At rate r, stride 1, outputs r apart do: the axis is r
 /// ordinary ones of rate 1, its phases, and costs what one of rate 1 costs. Runs are phases cut into nearly
 /// equal groups.
 struct SharedAxis {
   std::int64_t in, out, stride, rate, before;
   std::int64_t group;  ///< outputs of one run, at most
+  int taps = 3;
 
   /// How far apart outputs that share are; 0 if none do.
   std::int64_t spacing() const { return rate % stride == 0 ? rate / stride : stride == 2 * rate ? 1 : 0; }
@@ -66,7 +67,7 @@ struct SharedAxis {
     r.first = phase + from * spacing();
     r.count = int(n * (g + 1) / count - from);
     r.start = r.first * stride - before;
-    for (int k = 0; k < (r.count - 1) * step() + 3; ++k) {
+    for (int k = 0; k < (r.count - 1) * step() + taps; ++k) {
       const std::int64_t at = r.start + k * rate;
       if (at >= 0 && at < in) r.live |= 1u << k;
     }

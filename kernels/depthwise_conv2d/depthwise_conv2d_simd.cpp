@@ -40,33 +40,38 @@ ATROUS_INLINE void for_each_block(std::int64_t channels, float* weight, std::ptr
 // the L2: tiles read some thirty short streams, which no hardware prefetcher follows, and in the L1 lines a
 // power of two apart would push each other out. The taps are loaded ahead of those branches, which would keep
 // the compiler from holding them in registers (of AVX-512: 12 sums and 9 taps of 32).
-template <int kRows, int kCols, int kStep>
+template <int kRows, int kCols, int kStep, int kTaps>
 __attribute__((noinline)) void tile_forward(const DepthwiseTile& t, const DepthwiseOutput& output) {
-  constexpr int kTall = (kRows - 1) * kStep + 3, kWide = (kCols - 1) * kStep + 3;
+  constexpr int kTall = (kRows - 1) * kStep + kTaps, kWide = (kCols - 1) * kStep + kTaps;
   const std::ptrdiff_t x_row = t.x_row, x_col = t.x_col, y_row = t.y_row, y_col = t.y_col, ahead = t.ahead;
   const std::ptrdiff_t y_ahead = output.fetch ? t.y_ahead : 0;
   const unsigned live_rows = t.live_rows, live_cols = t.live_cols;
   const Finish finish(output);
   for_each_block(
-      t.channels, t.weight, 9, [&](std::int64_t c, const float* w) __attribute__((always_inline)) {
+      t.channels, t.weight,
+      kTaps * kTaps, [&](std::int64_t c, const float* w) __attribute__((always_inline)) {
         const float* x = t.x + c;
         float* y = t.y + c;
-        Vec sum[kRows][kCols], tap[9];
+        Vec sum[kRows][kCols], tap[kTaps * kTaps];
         const Vec start = finish.start(c);
+        if (kTaps == 3)
 #pragma GCC unroll 9
-        for (int k = 0; k < 9; ++k) tap[k] = load(w + k * kLanes);
+          for (int k = 0; k < 9; ++k) tap[k] = load(w + k * kLanes);
 #pragma GCC unroll 4
         for (int i = 0; i < kRows; ++i)
 #pragma GCC unroll 4
           for (int j = 0; j < kCols; ++j) sum[i][j] = start;
 #pragma GCC unroll 8
         for (int a = 0; a < kTall; ++a) {
+          if (kTaps > 3 && a < kTaps)  // kRows rows of them are in use at once
+#pragma GCC unroll 5
+            for (int s = 0; s < kTaps; ++s) tap[a * kTaps + s] = load(w + (a * kTaps + s) * kLanes);
           if (!(live_rows >> a & 1)) continue;
           const float* row = x + a * x_row;
 #pragma GCC unroll 16
           for (int b = 0; b < kWide; ++b) {
             // The next tile's first columns are this one's last.
-            if (ahead && b >= 3 - kStep) __builtin_prefetch(row + ahead + b * x_col, 0, 2);
+            if (ahead && b >= kTaps - kStep) __builtin_prefetch(row + ahead + b * x_col, 0, 2);
             if (!(live_cols >> b & 1)) continue;
             const Vec v = load(row + b * x_col);
 #pragma GCC unroll 4
@@ -74,7 +79,7 @@ __attribute__((noinline)) void tile_forward(const DepthwiseTile& t, const Depthw
 #pragma GCC unroll 4
               for (int j = 0; j < kCols; ++j) {
                 const int r = a - i * kStep, s = b - j * kStep;
-                if (r >= 0 && r < 3 && s >= 0 && s < 3) sum[i][j] += tap[r * 3 + s] * v;
+                if (r >= 0 && r < kTaps && s >= 0 && s < kTaps) sum[i][j] += tap[r * kTaps + s] * v;
               }
           }
         }
@@ -220,9 +225,14 @@ void depthwise_add_parts(const float* parts, std::int64_t count, std::int64_t si
 }
 
 void depthwise_tile(const DepthwiseTile& tile, const DepthwiseOutput& output) {
+  if (tile.taps == 5) {
+    const auto five = [&](auto rows, auto cols, auto)
+                          ATROUS_INLINE_LAMBDA { tile_forward<rows.value, cols.value, 1, 5>(tile, output); };
+    return tile.rows == 2 ? with_cols<2, 1>(tile.cols, five) : with_cols<1, 1>(tile.cols, five);
+  }
   with_sizes(
       tile, [&](auto rows, auto cols, auto step) __attribute__((always_inline)) {
-        tile_forward<rows.value, cols.value, step.value>(tile, output);
+        tile_forward<rows.value, cols.value, step.value, 3>(tile, output);
       });
 }
 

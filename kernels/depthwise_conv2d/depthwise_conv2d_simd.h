@@ -25,8 +25,8 @@ struct DepthwiseOutput {
   bool fetch = false;   ///< the lines of the next tile's y are asked for ahead; tiles alone do so
 };
 
-/// rows x cols outputs of a 3x3 convolution whose taps coincide: output (i, j) and tap (r, s) read tile pixel
-/// (i*step + r, j*step + s). Each tile pixel is loaded once for up to nine outputs.
+/// rows x cols outputs of a convolution of taps x taps that coincide: output (i, j) and tap (r, s) read tile
+/// pixel (i*step + r, j*step + s). Each tile pixel is loaded once for all outputs that read it.
 struct DepthwiseTile {
   const float* x = nullptr;             ///< tile pixel (0, 0), which may lie outside of the image
   std::ptrdiff_t x_row = 0, x_col = 0;  ///< floats to the next tile row and column
@@ -34,8 +34,9 @@ struct DepthwiseTile {
   std::ptrdiff_t y_row = 0, y_col = 0;
   float* weight = nullptr;  ///< packed; read by the convolution, added to by the weight's gradient
   std::int64_t channels = 0;
+  int taps = 3;                               ///< 3, or 5 at step 1 (not for the weight's gradient)
   int step = 1;                               ///< 1 or 2
-  int rows = 1, cols = 1;                     ///< at most 3 (2 at step 2) and 4
+  int rows = 1, cols = 1;                     ///< at most 3 (2 at step 2 or with 5 taps) and 4
   unsigned live_rows = ~0u, live_cols = ~0u;  ///< bit k: tile row or column k lies in the image
   std::ptrdiff_t ahead = 0;                   ///< floats from x to the next tile's, to be prefetched; 0: none
   std::ptrdiff_t y_ahead = 0;                 ///< the same for y

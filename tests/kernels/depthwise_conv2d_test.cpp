@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 #include <vector>
 
 #include "atrous/core/parallel.h"
@@ -120,17 +121,19 @@ TEST_CASE("depthwise_conv2d: vector kernels agree with the plain loops for every
 TEST_CASE("depthwise_conv2d: vector kernels agree with the plain loops at every size",
           "[kernels][depthwise_conv2d]") {
   for (const std::int64_t size : {1, 2, 3, 4, 5, 6, 7, 8, 31, 32, 33})
-    for (const std::int64_t stride : {1, 2})
-      for (const PerAxis rate : {PerAxis(1), PerAxis(2), PerAxis(1, 2)})
-        check(sized({.batch = 1,
-                     .in_h = size,
-                     .in_w = 9,
-                     .channels = 33,
-                     .window_h = 3,
-                     .window_w = 3,
-                     .stride = stride,
-                     .padding = {rate.h, rate.h, rate.w, rate.w},
-                     .rate = rate}));
+    for (const std::int64_t window : {3, 5})
+      for (const std::int64_t stride : {1, 2})
+        for (const PerAxis rate : {PerAxis(1), PerAxis(2), PerAxis(1, 2)})
+          check(sized({.batch = 1,
+                       .in_h = size,
+                       .in_w = 9,
+                       .channels = 33,
+                       .window_h = window,
+                       .window_w = window,
+                       .stride = stride,
+                       .padding = {window / 2 * rate.h, window / 2 * rate.h, window / 2 * rate.w,
+                                   window / 2 * rate.w},
+                       .rate = rate}));
 }
 
 TEST_CASE("depthwise_conv2d: results larger than the cache are written past it, and right",
@@ -157,13 +160,13 @@ TEST_CASE("depthwise_conv2d: results larger than the cache are written past it, 
 
 TEST_CASE("depthwise_conv2d: the same bits for every number of threads", "[kernels][depthwise_conv2d]") {
   const int before = threads();
-  for (const std::int64_t stride : {1, 2, 3}) {
+  for (const auto& [window, stride] : {std::pair(3, 1), {3, 2}, {3, 3}, {5, 1}}) {
     const Problem<float> p(sized({.batch = 2,
                                   .in_h = 23,
                                   .in_w = 17,
                                   .channels = 48,
-                                  .window_h = 3,
-                                  .window_w = 3,
+                                  .window_h = window,
+                                  .window_w = window,
                                   .stride = stride,
                                   .padding = 2,
                                   .rate = 2}));
