@@ -4,6 +4,7 @@
 #include <iostream>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 
 #include "atrous/autograd/graph.h"
 #include "atrous/core/error.h"
@@ -102,23 +103,31 @@ class LayerNames {
   std::map<const void*, std::string> names_;
 };
 
-// Runs the model once and compares as it goes: no activation is kept.
+// Runs the model once and compares as it goes: no activation is kept. While somebody looks, layers run one by
+// one; a prepared model is run a second time with nobody looking, for its logits.
 std::vector<Row> run_and_compare(models::Model& model, const Tensor& input,
-                                 std::map<std::string, std::string>& files, double tolerance) {
+                                 std::map<std::string, std::string>& files, const Flags& flags) {
   const LayerNames name_of(model);
   std::map<std::string, int> calls;
   std::vector<Row> rows;
-  const layers::ForwardObserver observer([&](const layers::Module& layer, const Variable& output) {
+  const auto whole = files.find("logits");
+  const std::string logits_file = whole == files.end() ? "" : whole->second;
+  std::optional<layers::ForwardObserver> observer([&](const layers::Module& layer, const Variable& output) {
     std::string name = name_of(layer);
     // A layer that runs again, at another scale of the image, is layer#2.
     if (const int call = ++calls[name]; call > 1) name += "#" + std::to_string(call);
     const auto file = files.find(name);
     if (file == files.end()) return;
-    rows.push_back(compared(name, output.value().to(kCpu), file->second, tolerance));
+    rows.push_back(compared(name, output.value().to(kCpu), file->second, flags.tolerance));
     files.erase(file);
   });
   const NoGrad no_grad;
-  model.forward(Variable(input.to(model.device())));
+  const Variable x(input.to(model.device()));
+  model.forward(x);
+  observer.reset();
+  if (flags.prepared && !logits_file.empty())
+    rows.push_back(
+        compared("logits, unseen", model.forward(x).value().to(kCpu), logits_file, flags.tolerance));
   return rows;
 }
 
@@ -139,7 +148,7 @@ void parity(const Flags& flags) {
   loaded.model->to(device);
   loaded.model->eval();
   if (flags.prepared) loaded.model->prepare_inference();
-  const auto rows = run_and_compare(*loaded.model, io::read_npy(flags.input), files, flags.tolerance);
+  const auto rows = run_and_compare(*loaded.model, io::read_npy(flags.input), files, flags);
   std::printf("%12s %12s %9s  layer\n", "difference", "largest", "relative");
   const Row* first = nullptr;
   for (const Row& row : rows) {

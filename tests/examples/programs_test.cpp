@@ -324,12 +324,18 @@ TEST_CASE("programs: parity names the first layer that departs", "[examples]") {
   CHECK(same.status == 0);
   CHECK(has(same.out, "backbone.stem"));
   CHECK(has(same.out, "2 layers agree"));
+  const Outcome prepared = run(scratch, call + " --prepared");
+  INFO(prepared.err);
+  CHECK(prepared.status == 0);
+  CHECK(has(prepared.out, "logits, unseen"));
+  CHECK(has(prepared.out, "3 layers agree"));
   planes.span<float>()[5] += 1;
   io::write_npy((folder / "backbone.stem.npy").string(), planes);
   const Outcome other = run(scratch, call);
   CHECK(other.status == 1);
   CHECK(other.one_line());
   CHECK(has(other.err, "the first layer that departs is backbone.stem"));
+  CHECK(has(run(scratch, call + " --prepared").err, "the first layer that departs is backbone.stem"));
   fs::remove_all(folder);
   fs::create_directories(folder);
   io::write_npy((folder / "no.such.layer.npy").string(), planes);
