@@ -117,20 +117,21 @@ class Worker {
     }
   }
 
-  // Pixels [begin, end) of a line, in whole tiles and a lower one, which may overlap the one before.
+  // Pixels [begin, end) of a line, in tiles of nearly equal height: a low one is slow, for the weights come
+  // from the L2 cache. The last may overlap the one before.
   void run(std::int64_t line, std::int64_t begin, std::int64_t end) {
-    const std::int64_t pixels = end - begin, whole = std::min<std::int64_t>(b_.tile.rows, kMostRows),
-                       tiles = (pixels + whole - 1) / whole;
+    const std::int64_t pixels = end - begin;
     if (pixels <= 0) return;
-    const int last = simd::in_place_height(int(pixels - (tiles - 1) * whole));
+    const std::int64_t most = std::min<std::int64_t>(b_.tile.rows, kMostRows),
+                       tiles = (pixels + most - 1) / most, pairs = (pixels + 1) / 2;
     find_runs(line);
+    std::int64_t at = begin;
     for (std::int64_t first = 0; first < tiles; first += group_) {
-      const std::int64_t count = std::min<std::int64_t>(group_, tiles - first);
       calls_ = 0;
-      for (std::int64_t i = 0; i < count; ++i) {
-        const bool lower = first + i + 1 == tiles;
-        const std::int64_t at = lower ? std::max(begin, end - last) : begin + (first + i) * whole;
-        place(at, lower ? last : int(whole), int(std::min(whole, pixels)), end);
+      for (std::int64_t i = first; i < std::min(tiles, first + group_); ++i) {
+        const int rows = 2 * int(pairs / tiles + (i < pairs % tiles));
+        place(std::max(begin, std::min(at, end - rows)), rows, int(std::min(most, pixels)), end);
+        at += rows;
       }
       multiply();
     }

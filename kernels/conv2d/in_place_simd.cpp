@@ -135,6 +135,4 @@ void in_place_tile(const InPlaceTile& t) {
     tile_of_height<1>(t);
 }
 
-int in_place_height(int rows) { return (rows + 1) / 2 * 2; }
-
 }  // namespace atrous::kernels::simd::ATROUS_ISA

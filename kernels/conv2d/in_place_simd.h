@@ -15,7 +15,7 @@ inline constexpr int kMostRuns = 16;
 /// at a[run] + i * a_stride; the sum runs over `depth` floats of each run. `tiles` of them follow one
 /// another.
 struct InPlaceTile {
-  int rows = 0;     ///< of in_place_heights()
+  int rows = 0;     ///< 2, 4, 6, or 8 on AVX-512
   int columns = 0;  ///< 1..TileShape::columns
   int runs = 0;
   std::int64_t depth = 0, a_stride = 0, out_stride = 0;
@@ -33,8 +33,5 @@ struct InPlaceTile {
   std::int64_t ahead = 0, ahead_step = 0;
 };
 ATROUS_SIMD(in_place_tile, const InPlaceTile& tile);
-
-/// The least height of a tile that holds `rows`, which are at most those of the register tile.
-ATROUS_SIMD_RESULT(int, in_place_height, int rows);
 
 }  // namespace atrous::kernels::simd
