@@ -29,13 +29,22 @@ class ColumnSampler {
       left = __builtin_shuffle(window, left_);
       right = __builtin_shuffle(window, right_);
     } else {
-      for (long j = 0; j < kLanes; ++j) left[j] = from[left_[j]], right[j] = from[right_[j]];
+      left = gather(from, left_);
+      right = gather(from, right_);
     }
     const Vec between = left + weight_ * (right - left);
     return weight_ == Vec{} ? left : between;
   }
 
  private:
+  // Out of line: the compiler would take every lane's number out of its vector before it is known whether any
+  // is needed.
+  static __attribute__((noinline, cold)) Vec gather(const float* from, IntVec index) {
+    Vec v;
+    for (long j = 0; j < kLanes; ++j) v[j] = from[index[j]];
+    return v;
+  }
+
   long base_;
   IntVec left_, right_;
   Vec weight_;

@@ -11,12 +11,13 @@ ATROUS_INLINE Vec largest_of(const float* planes, long classes) {
   return largest;
 }
 
-// Replaces the planes by exp(x - largest); their sum.
+// The sum of exp(x - largest), which take the place of the planes.
+template <bool kKept = true>
 ATROUS_INLINE Vec exponentiate(float* planes, long classes, Vec largest) {
   Vec sum{};
   for (long c = 0; c < classes; ++c) {
     const Vec e = exp_nonpositive(load(planes + c * kLanes) - largest);
-    store(planes + c * kLanes, e);
+    if (kKept) store(planes + c * kLanes, e);
     sum += e;
   }
   return sum;
@@ -101,7 +102,8 @@ double cross_entropy(long pixels, long classes, const float* logits, const std::
       largest = max(largest, v);
       picked = target == number ? v : picked;
     }
-    const Vec sum = exponentiate(planes, classes, largest);
+    const Vec sum =
+        dlogits ? exponentiate(planes, classes, largest) : exponentiate<false>(planes, classes, largest);
     const Vec loss = target >= 0 ? log_positive(sum) + (largest - picked) : zero;
     total += loss * scale;
     if (losses) store_part(losses + p, loss, count);

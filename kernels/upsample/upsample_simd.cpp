@@ -46,7 +46,7 @@ double upsample_row(const UpsampleRow& row) {
     Vec sum{};
     for (long c = 0; c < row.classes; ++c) {
       const Vec e = exp_nonpositive(load(planes + c * kLanes) - largest);
-      store(planes + c * kLanes, e);
+      if (row.upper) store(planes + c * kLanes, e);
       sum += e;
     }
     total += (target >= 0 ? log_positive(sum) + (largest - picked) : zero) * scale;
