@@ -79,7 +79,7 @@ class Table(unittest.TestCase):
                         "bn/db1t1/forward": {"ours": [0.1], "peers": {}}}}
 
     def setUp(self):
-        self.targets = [(1.2, compare.re.compile("^conv1x1/a"), "words"), (0.51, compare.re.compile("^conv"), "words")]
+        self.targets = [(((1.2, None),), compare.re.compile("^conv1x1/a"), "words"), (((0.51, None),), compare.re.compile("^conv"), "words")]
 
     def test_the_best_turn_of_the_best_way_counts(self):
         self.assertEqual(compare.best_peer(self.RESULTS["rows"]["conv1x1/ab1t1/forward"]), ("onednn any", 0.25))
@@ -102,7 +102,7 @@ class Table(unittest.TestCase):
     def test_summary_has_a_line_a_kind_and_a_line_a_network(self):
         results = {**self.RESULTS, "rows": {**self.RESULTS["rows"], "conv1x1/ab4t1/forward": {"ours": [0.1], "peers": {"torch": {"nchw": [0.3]}}},
                    "model/netb1t2/forward": {"ours": [0.5], "peak_MB": 90.0, "process_MB": 120.0, "peers": {"onednn": {"any": [0.6]}}, "peer_peak_MB": {"onednn": 300}}}}
-        targets = [*self.targets, (1.5, compare.re.compile("^model"), "networks")]
+        targets = [*self.targets, (((1.5, None),), compare.re.compile("^model"), "networks")]
         text = compare.summary(results, compare.judge(results, targets), targets, "bench/results/x.md")
         self.assertIn("| words | 2 | 1.25, 2.12, 3.00 | 1.2 | 2 | 0.50 |", text)
         self.assertIn("| words | 1 | 0.50, 0.50, 0.50 | 0.51 | 0 |  |", text)
@@ -113,19 +113,30 @@ class Table(unittest.TestCase):
         with self.assertRaises(SystemExit):
             compare.put_between_marks("a\nb\n", "new")
 
+    def test_of_an_aim_in_parts_the_furthest_counts(self):
+        pattern = compare.re.compile("^conv1x1/a")
+
+        def line(aim):
+            return next(line for line in compare.judge(self.RESULTS, [(aim, pattern, "words")]) if line["name"].startswith("conv1x1/a"))
+
+        self.assertEqual(line(((1.0, None), (1.35, "torch")))["peer"], "torch nchw")  # 1.30 of 1.35
+        self.assertEqual(line(((1.3, None), (1.31, "torch")))["peer"], "onednn any")  # 1.25 of 1.30
+        self.assertEqual(line(((1.0, "xnnpack"), (1.2, None)))["peer"], "onednn any")  # who was not measured is no part
+
     def test_targets_of_the_project(self):
         targets = compare.read_targets(SOURCE / "bench/cpu_targets.txt")
 
         def target(name):
-            return next((ratio for ratio, pattern, _ in targets if pattern.search(name)), None)
+            return next((aim for aim, pattern, _ in targets if pattern.search(name)), None)
 
         for name, want in (("conv3x3/h65w65c512k512r2b1t2/forward", 2.8), ("conv3x3/h33w33c2048k256r18b4t1/backward_input", 1.65),
                            ("conv3x3/h129w129c304k256r1b1t2/forward_packed", 1.15), ("conv7x7/h513w513c3k64r1s2b1t1/forward", 1.0),
                            ("dw3x3/h33w33c2048r6b1t2/forward", 1.3), ("dw3x3/h33w33c2048r6b4t2/forward", 1.8),
                            ("sep3x3/h257w257c128k128r1s2b1t1/forward", 1.25), ("sep3x3/h65w65c728k728r1b1t1/forward", 1.06),
-                           ("conv1x1/h33w33c2048k256b1t1/backward_weight", 1.3), ("upxent/h129w129c21o513b1t1/forward_backward", 10),
+                           ("upxent/h129w129c21o513b1t1/forward_backward", 10),
                            ("train/deeplab_v3plus_mobilenet_v2h241w241k11b4t2/step", 1.7)):
-            self.assertEqual(target(name), want, name)
+            self.assertEqual(target(name), ((want, None),), name)
+        self.assertEqual(target("conv1x1/h33w33c2048k256b1t1/backward_weight"), ((1.0, None), (1.3, "torch")))
 
 
 class Program(unittest.TestCase):
