@@ -15,7 +15,7 @@ namespace {
 using simd::InPlaceTile;
 
 constexpr std::int64_t kMostDepth = 2048;
-constexpr std::int64_t kMostWeights = 1 << 20;    // they stream past every tile, from the L2 or L3 cache
+constexpr std::int64_t kMostWeights = 1 << 22;    // they stream past every group of tiles, from the L3 cache
 constexpr std::int64_t kCachedWeights = 1 << 18;  // half of the L2 cache
 constexpr int kStreamedTiles = 8;  // that use a panel of larger ones while it is in the L2 cache
 // Otherwise tiles of short sums go together, because a call costs as much as three steps: until their results
