@@ -11,8 +11,9 @@
 // side by side (rate 1), a row of the window is one run of window_w * channels floats of the source, and
 // neighbours' runs begin stride * channels floats apart: the product reads them from there, and sums from the
 // first run to the last in registers. Nothing is copied and no sum is put aside, which is what weighs most on
-// narrow 1x1 convolutions and on the first layers of networks, with their three channels. Tiles at the border
+// 1x1 convolutions and on the first layers of networks, with their three channels. Tiles at the border
 // copy their runs, with zeros beside them; so do pixels that would push each other out of the L1 cache.
+// Results that leave the cache are written past it.
 //
 // The gradient by the input of stride s (a transposed convolution) is s.h * s.w such convolutions of stride
 // 1, one for each phase of the destination: those positions that gather through the same taps.
