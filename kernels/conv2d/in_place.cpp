@@ -289,29 +289,22 @@ std::vector<InPlacePhase> in_place_phases(const DirectBlocking& b, const Conv2dD
 
 namespace {
 
-// What a convolution is made of, in the order of their rows in the destination.
-std::vector<Lines> lines_of(const DirectBlocking& b, const Conv2dDims& d) {
+// body(what a convolution is made of, in the order of their rows in the destination). One alone, as in every
+// forward pass, makes no list.
+template <class Body>
+void with_lines(const DirectBlocking& b, const Conv2dDims& d, const Body& body) {
+  if (!b.phases) {
+    const Lines one(b, d);
+    return body(Span<const Lines>(&one, 1));
+  }
   std::vector<Lines> lines;
-  if (!b.phases)
-    lines.emplace_back(b, d);
-  else
-    for (const InPlacePhase& p : in_place_phases(b, d)) lines.emplace_back(p, d);
-  return lines;
+  for (const InPlacePhase& p : in_place_phases(b, d)) lines.emplace_back(p, d);
+  body(Span<const Lines>(lines.data(), std::int64_t(lines.size())));
 }
 
-}  // namespace
-
-std::int64_t in_place_scratch_size(const DirectBlocking& b, const Conv2dDims& d) {
-  std::int64_t size = 1;
-  for (const Lines& lines : lines_of(b, d))
-    size = std::max(size, Worker::group_of(b, lines) * lines.scratch_size());
-  return size;
-}
-
-void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* source, const float* packed,
-                  const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
-                  Span<float> destination) {
-  const std::vector<Lines> phases = lines_of(b, dims);
+void run(const DirectBlocking& b, const Conv2dDims& dims, Span<const Lines> phases, const float* source,
+         const float* packed, const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
+         Span<float> destination) {
   if (phases.empty()) return;
   const std::int64_t each = in_place_scratch_size(b, dims);
   const bool one_line = phases.size() == 1 && phases[0].count == 1;
@@ -319,28 +312,53 @@ void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* 
                      across = b.phases ? std::min(dims.stride.w, dims.in_w) : 1;
   const std::int64_t work = (b.phases ? dims.out_pixels() : rows * phases[0].out_w) * b.depth * b.columns;
   const std::int64_t parts = std::min<std::int64_t>({threads(), scratch.size() / each, 1 + work / kPartWork});
+  // One part, by a worker for each of the phases.
+  const auto run_part = [&](Worker* workers, std::int64_t part) {
+    if (one_line) {
+      const std::int64_t width = phases[0].out_w;
+      return workers[0].run(0, width * part / parts, width * (part + 1) / parts);
+    }
+    for (std::int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
+      // All phases that lie in this row of the destination.
+      const std::int64_t h = row % phases[0].map_h, image = row / phases[0].map_h;
+      const std::int64_t down = b.phases ? h % dims.stride.h : 0;
+      for (std::int64_t i = down * across; i < (down + 1) * across; ++i)
+        workers[i].run(image * phases[i].out_h + h / phases[i].step_h, 0, phases[i].out_w);
+    }
+  };
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t part = begin; part < end; ++part) {
-      std::vector<Worker> workers;
-      for (const Lines& lines : phases)
-        workers.emplace_back(b, lines, source, packed, bias, epilogue, scratch.data() + part * each,
-                             destination);
-      if (one_line) {
-        const std::int64_t width = phases[0].out_w;
-        workers[0].run(0, width * part / parts, width * (part + 1) / parts);
-        continue;
-      }
-      for (std::int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
-        // All phases that lie in this row of the destination.
-        const std::int64_t h = row % phases[0].map_h, image = row / phases[0].map_h;
-        const std::int64_t down = b.phases ? h % dims.stride.h : 0;
-        for (std::int64_t i = down * across; i < (down + 1) * across; ++i) {
-          const Lines& l = phases[std::size_t(i)];
-          workers[std::size_t(i)].run(image * l.out_h + h / l.step_h, 0, l.out_w);
-        }
+      const auto worker = [&](const Lines& lines) {
+        return Worker(b, lines, source, packed, bias, epilogue, scratch.data() + part * each, destination);
+      };
+      if (phases.size() == 1) {
+        Worker one = worker(phases[0]);
+        run_part(&one, part);
+      } else {
+        std::vector<Worker> workers;
+        for (const Lines& lines : phases) workers.push_back(worker(lines));
+        run_part(workers.data(), part);
       }
     }
     streaming_fence();
+  });
+}
+
+}  // namespace
+
+std::int64_t in_place_scratch_size(const DirectBlocking& b, const Conv2dDims& d) {
+  std::int64_t size = 1;
+  with_lines(b, d, [&](Span<const Lines> all) {
+    for (const Lines& lines : all) size = std::max(size, Worker::group_of(b, lines) * lines.scratch_size());
+  });
+  return size;
+}
+
+void in_place_run(const DirectBlocking& b, const Conv2dDims& dims, const float* source, const float* packed,
+                  const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
+                  Span<float> destination) {
+  with_lines(b, dims, [&](Span<const Lines> phases) {
+    run(b, dims, phases, source, packed, bias, epilogue, scratch, destination);
   });
 }
 
