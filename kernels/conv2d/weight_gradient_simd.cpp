@@ -33,7 +33,8 @@ void tile(const WeightTile& t) {
 #pragma GCC unroll 2
       for (int v = 0; v < Vectors; ++v)
         right[v] = kPart && v + 1 == Vectors ? load_part(b + v * kLanes, last) : load(b + v * kLanes);
-      __builtin_prefetch(a + a_ahead, 0, 2);
+      if (ATROUS_VECTOR_BYTES == 64)
+        __builtin_prefetch(a + a_ahead, 0, 2);  // else there is no time to load it
 #pragma GCC unroll 2
       for (int line = 0; line < (Vectors * kLanes + 15) / 16; ++line)
         __builtin_prefetch(b + b_ahead + line * 16, 0, 2);
