@@ -1,6 +1,7 @@
 #include "atrous/core/parallel.h"
 
 #include <sched.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
@@ -34,20 +35,17 @@ int processors() {
   return std::max(1, int(std::thread::hardware_concurrency()));
 }
 
-// Moves the calling thread off a processor, if it may run on others; it may come back.
-void leave(int processor) {
-  cpu_set_t all, others;
-  if (sched_getaffinity(0, sizeof all, &all) != 0) return;
-  others = all;
-  CPU_CLR(unsigned(processor), &others);
-  if (CPU_COUNT(&others) == 0) return;
-  sched_setaffinity(0, sizeof others, &others);
-  sched_setaffinity(0, sizeof all, &all);
+// Keeps the calling thread off a processor from now on, if the process may run on others.
+void keep_off(int processor) {
+  cpu_set_t set;
+  if (sched_getaffinity(getpid(), sizeof set, &set) != 0) return;
+  CPU_CLR(unsigned(processor), &set);
+  if (CPU_COUNT(&set) > 0) sched_setaffinity(0, sizeof set, &set);
 }
 
 // Threads wait for the epoch to move; the caller waits for `left` to reach zero. Both spin first, then sleep.
-// A thread that finds itself on the processor of one before it moves: woken on the processor of the thread
-// that wakes it, it may stay there for seconds, and both take twice as long.
+// A worker that finds itself on the processor of a thread before it keeps off that one until it meets
+// another: a scheduler may wake it there again and again while others idle, and both take twice as long.
 class Team {
  public:
   // A system that refuses more threads leaves a smaller team: results do not depend on its size.
@@ -101,7 +99,7 @@ class Team {
     const int processor = sched_getcpu();
     for (int other = 0; other < t; ++other)
       if (processor_of_[std::size_t(other)].load(std::memory_order_relaxed) == processor) {
-        leave(processor);
+        keep_off(processor);
         break;
       }
     processor_of_[std::size_t(t)].store(sched_getcpu(), std::memory_order_relaxed);
