@@ -6,9 +6,6 @@ namespace atrous::kernels::simd::ATROUS_ISA {
 namespace {
 
 constexpr long kBlock = 512;  // channels whose sums are kept at once: 2 kB an array
-// Deviations of a chunk are taken about the mean of its first pixels. What that is off by, d, is corrected
-// exactly but for rounding: of n pixels' squares n d^2 is taken off, and what is left is 32 d^2 at least.
-constexpr long kFew = 32;
 
 // How many pixels make one that fills whole vectors; 1 if one does already or the wide one is too long.
 long pixels_together(long channels) {
@@ -145,18 +142,18 @@ ATROUS_INLINE void map_pixels(long pixels, long width, long stride, long times, 
 
 void chunk_statistics(const float* x, long pixels, long channels, double* mean, double* squares) {
   const long times = pixels_together(channels), ahead = pixels * channels;
-  const long few = pixels < kFew ? pixels : kFew;
   over_blocks(channels, [&](long first, long width) {
     float acc[2][kBlock], about[kBlock];
     const float* from = x + first;
-    add_pixels<1>(few, width, channels, times, acc,
-                  [&](long offset, long i, long n, Vec* out)
-                      ATROUS_INLINE_LAMBDA { out[0] = load_up_to(from + offset + i, n); });
-    for (long c = 0; c < width; ++c) acc[0][c] /= float(few);
+    add_pixels<1>(pixels, width, channels, times, acc,
+                  [&](long offset, long i, long n, Vec* out) ATROUS_INLINE_LAMBDA {
+                    foresee(from + offset + i + ahead);
+                    out[0] = load_up_to(from + offset + i, n);
+                  });
+    for (long c = 0; c < width; ++c) acc[0][c] /= float(pixels);
     tile(acc[0], width, times, about);
     add_pixels<2>(pixels, width, channels, times, acc,
                   [&](long offset, long i, long n, Vec* out) ATROUS_INLINE_LAMBDA {
-                    foresee(from + offset + i + ahead);
                     const Vec d = load_up_to(from + offset + i, n) - load(about + i);
                     out[0] = d;
                     out[1] = d * d;
