@@ -115,15 +115,17 @@ double weight_error(const kernels::WinogradWeightGradientBlocking& b, const Conv
   return worst / largest;
 }
 
+// Of an error, relative to the largest output: four times as large with large patches.
+double bound(int most_outs) { return most_outs == kernels::kLargeWinograd ? 4e-5 : 1e-5; }
+
 // With small patches and with large ones, whichever these sizes would choose.
 void check(const Conv2dDims& d) {
   for (const int most_outs : {kernels::kSmallWinograd, kernels::kLargeWinograd}) {
     INFO(d.batch << 'x' << d.in_h << 'x' << d.in_w << 'x' << d.in_channels << " to " << d.out_channels
                  << ", rate " << d.rate << ", patches of " << most_outs);
-    const double bound = most_outs == kernels::kLargeWinograd ? 4e-5 : 1e-5;
-    CHECK(error({Gather::forward, d, most_outs}, d) < bound);
-    CHECK(error({Gather::backward_input, d, most_outs}, d) < bound);
-    CHECK(weight_error({d, most_outs}, d) < bound);
+    CHECK(error({Gather::forward, d, most_outs}, d) < bound(most_outs));
+    CHECK(error({Gather::backward_input, d, most_outs}, d) < bound(most_outs));
+    CHECK(weight_error({d, most_outs}, d) < bound(most_outs));
   }
 }
 
@@ -175,6 +177,17 @@ TEST_CASE("winograd: is taken where it pays, and `exact` forbids it", "[kernels]
   CHECK(kernels::takes_winograd(Gather::forward, decoder));
   CHECK(kernels::takes_winograd(Gather::backward_input, decoder));
   CHECK(kernels::takes_winograd(Gather::forward, same(1, 129, 129, 16, 16, 1)));
+  // Large patches where they save a tenth.
+  const auto most_outs = [](const Conv2dDims& d) {
+    return kernels::WinogradBlocking(Gather::forward, d).cut.most_outs;
+  };
+  CHECK(most_outs(decoder) == kernels::kLargeWinograd);
+  CHECK(most_outs(same(1, 33, 33, 2048, 256, 6)) == kernels::kLargeWinograd);
+  CHECK(most_outs(same(1, 129, 129, 64, 64, 1)) == kernels::kSmallWinograd);
+  CHECK(most_outs(same(1, 33, 33, 2048, 256, 12)) == kernels::kSmallWinograd);
+  CHECK(kernels::WinogradWeightGradientBlocking(decoder).cut.most_outs == kernels::kLargeWinograd);
+  CHECK(kernels::WinogradWeightGradientBlocking(same(1, 33, 33, 2048, 256, 6)).cut.most_outs ==
+        kernels::kSmallWinograd);
   decoder.exact = true;
   CHECK_FALSE(kernels::takes_winograd(Gather::forward, decoder));
   CHECK_FALSE(kernels::takes_winograd(Gather::forward, same(1, 7, 7, 512, 512, 1)));     // weights dominate
@@ -235,7 +248,7 @@ TEST_CASE("winograd: the public kernels take it, with bias and activation", "[ke
     worst = std::max(worst, std::abs(y[i] - direct[i]));
     largest = std::max(largest, std::abs(direct[i]));
   }
-  CHECK(worst < 4e-5f * largest);
+  CHECK(worst < bound(kernels::WinogradBlocking(Gather::forward, d).cut.most_outs) * largest);
 }
 
 }  // namespace atrous::tests
