@@ -1,5 +1,7 @@
 #include "atrous/core/parallel.h"
 
+#include <sched.h>
+
 #include <algorithm>
 #include <atomic>
 #include <stdexcept>
@@ -126,6 +128,36 @@ TEST_CASE("parallel_for: several threads of a program may use it at once", "[cor
     });
   for (auto& user : users) user.join();
   CHECK(wrong == 0);
+}
+
+TEST_CASE("parallel_for: a worker leaves the processor of the thread that calls", "[core][parallel]") {
+  cpu_set_t all;
+  REQUIRE(sched_getaffinity(0, sizeof all, &all) == 0);
+  if (CPU_COUNT(&all) < 2) {
+    WARN("one processor: skipped");
+    return;
+  }
+  const ThreadsScope scope(2);
+  int caller = -1, worker = -1;
+  // In a thread of its own: this one's processors are those of the process.
+  std::thread user([&] {
+    const auto run = [&](const auto& of_worker) {
+      parallel_for(2, [&](std::int64_t begin, std::int64_t) {
+        if (begin == 1) of_worker();
+      });
+    };
+    cpu_set_t one;
+    CPU_ZERO(&one);
+    run([] {});
+    caller = sched_getcpu();
+    CPU_SET(unsigned(caller), &one);
+    sched_setaffinity(0, sizeof one, &one);
+    run([&] { sched_setaffinity(0, sizeof one, &one); });
+    run([&] { worker = sched_getcpu(); });
+  });
+  user.join();
+  REQUIRE(worker >= 0);
+  CHECK(worker != caller);
 }
 
 TEST_CASE("set_threads: 1 to 1024, not inside of a loop", "[core][parallel]") {
