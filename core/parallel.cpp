@@ -197,4 +197,35 @@ void detail::parallel_for(std::int64_t n, std::int64_t grain, ParallelBody body,
   body(context, 0, n);
 }
 
+WorkShares::WorkShares(std::int64_t n, std::int64_t parts)
+    : n_(n), scale_(1 + (n >> 32)), shares_(std::size_t(parts)) {
+  const std::int64_t units = (n + scale_ - 1) / scale_;
+  const auto cut = [&](std::int64_t i) { return std::uint64_t(__int128(units) * i / parts); };
+  for (std::int64_t i = 0; i < parts; ++i)
+    shares_[std::size_t(i)].left.store(cut(i) | cut(i + 1) << 32, std::memory_order_relaxed);
+}
+
+WorkShares::Piece WorkShares::take(std::int64_t part, std::int64_t least, std::int64_t most) {
+  for (std::size_t i = 0; i < shares_.size(); ++i) {
+    std::atomic<std::uint64_t>& left = shares_[(std::size_t(part) + i) % shares_.size()].left;
+    std::uint64_t now = left.load(std::memory_order_relaxed);
+    for (;;) {
+      std::int64_t begin = std::int64_t(now & 0xffffffff), end = std::int64_t(now >> 32);
+      if (begin == end) break;
+      const std::int64_t count =
+          std::min(end - begin,
+                   std::max<std::int64_t>({1, least / scale_, std::min(most / scale_, (end - begin) / 2)}));
+      const bool own = i == 0;
+      const std::int64_t cut = own ? begin + count : end - count;
+      if (!left.compare_exchange_weak(now,
+                                      std::uint64_t(own ? cut : begin) | std::uint64_t(own ? end : cut) << 32,
+                                      std::memory_order_relaxed))
+        continue;
+      (own ? end : begin) = cut;
+      return {begin * scale_, std::min(n_, end * scale_)};
+    }
+  }
+  return {0, 0};
+}
+
 }  // namespace atrous

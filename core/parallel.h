@@ -1,11 +1,14 @@
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <type_traits>
+#include <vector>
 
 // One team of threads for the whole program. Work is cut statically: thread t of k takes the elements [n*t/k,
-// n*(t+1)/k). A result must not depend on where the cuts are: every output is made by one body in one order,
-// and partial sums are cut by the shape alone. Then 1 and 2 threads give the same bits.
+// n*(t+1)/k); long work may be handed out as threads come for it (WorkShares). A result must not depend on
+// where the cuts are: every output is made by one body in one order, and partial sums are cut by the shape
+// alone. Then 1 and 2 threads give the same bits.
 
 namespace atrous {
 
@@ -74,5 +77,36 @@ template <class Body>
 void parallel_for(std::int64_t n, Body&& body) {
   parallel_for(n, 1, body);
 }
+
+/// Elements 0..n-1 for `parts` threads that need not be equally fast. Each takes pieces from the front of its
+/// own part, the elements that parallel_for would give it; then what others have left, from the back. So a
+/// thread that is slow or comes late keeps the others waiting for no longer than a piece.
+///
+///   WorkShares shares(n, parts);
+///   parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
+///     for (std::int64_t part = first; part < last; ++part)
+///       while (const auto piece = shares.take(part, 4, 8)) { ... piece.begin, piece.end ... }
+///   });
+class WorkShares {
+ public:
+  struct Piece {
+    std::int64_t begin, end;
+    explicit operator bool() const { return begin < end; }
+  };
+
+  WorkShares(std::int64_t n, std::int64_t parts);
+  /// The next `most` elements of one part, fewer towards its end, but at least `least` if there are. Empty
+  /// when nothing is left in any part.
+  Piece take(std::int64_t part, std::int64_t least, std::int64_t most);
+
+ private:
+  // In a line of the cache of its own: the first element left in the lower half, the end in the upper one,
+  // both in units of scale_.
+  struct alignas(64) Share {
+    std::atomic<std::uint64_t> left{0};
+  };
+  const std::int64_t n_, scale_;
+  std::vector<Share> shares_;
+};
 
 }  // namespace atrous

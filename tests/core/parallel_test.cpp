@@ -160,6 +160,56 @@ TEST_CASE("parallel_for: a worker leaves the processor of the thread that calls"
   CHECK(worker != caller);
 }
 
+TEST_CASE("WorkShares: every element is taken once, by threads of any speed", "[core][parallel]") {
+  for (const int parts : {1, 2, 3, 7})
+    for (const std::int64_t n : {0, 1, 2, 9, 64, 1000})
+      for (const std::int64_t least : {1, 3})
+        for (const int slow : {0, parts - 1}) {
+          const ThreadsScope scope(parts);
+          WorkShares shares(n, parts);
+          std::vector<std::atomic<int>> visits(static_cast<std::size_t>(n));
+          parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
+            for (std::int64_t part = begin; part < end; ++part) {
+              if (part == slow) std::this_thread::yield();
+              while (const WorkShares::Piece piece = shares.take(part, least, 2 * least))
+                for (std::int64_t i = piece.begin; i < piece.end; ++i) ++visits[std::size_t(i)];
+            }
+          });
+          INFO(n << " elements, " << parts << " parts, at least " << least);
+          CHECK(std::all_of(visits.begin(), visits.end(), [](const auto& v) { return v == 1; }));
+        }
+}
+
+TEST_CASE("WorkShares: a part's own pieces come first, in order, then others' from the back",
+          "[core][parallel]") {
+  WorkShares shares(40, 2);
+  const auto take = [&](std::int64_t part) {
+    const WorkShares::Piece piece = shares.take(part, 2, 8);
+    return std::pair(piece.begin, piece.end);
+  };
+  using Ends = std::pair<std::int64_t, std::int64_t>;
+  for (const Ends& own : {Ends(0, 8), Ends(8, 14), Ends(14, 17), Ends(17, 19), Ends(19, 20)})
+    CHECK(take(0) == own);
+  CHECK(take(0) == Ends(32, 40));
+  CHECK(take(1) == Ends(20, 26));
+  CHECK(take(0) == Ends(29, 32));
+  CHECK(take(1) == Ends(26, 28));
+  CHECK(take(1) == Ends(28, 29));
+  CHECK_FALSE(shares.take(0, 2, 8));
+  CHECK_FALSE(shares.take(1, 2, 8));
+}
+
+TEST_CASE("WorkShares: counts beyond 32 bits", "[core][parallel]") {
+  const std::int64_t n = (std::int64_t(1) << 40) + 5, most = n / 10;
+  WorkShares shares(n, 3);
+  std::int64_t sum = 0;
+  while (const WorkShares::Piece piece = shares.take(1, most, most)) {
+    CHECK((piece.begin >= 0 && piece.end <= n));
+    sum += piece.end - piece.begin;
+  }
+  CHECK(sum == n);
+}
+
 TEST_CASE("set_threads: 1 to 1024, not inside of a loop", "[core][parallel]") {
   CHECK(threads() >= 1);
   CHECK_THROWS_AS(set_threads(0), ValueError);
