@@ -27,6 +27,11 @@ constexpr std::int64_t kCachedWeights = 1 << 18, kTogetherChannels = 1024, kToge
 constexpr int kMostTiles = 16, kStreamedTiles = 8;
 constexpr std::int64_t kSetStride = 1024;  // floats: pixels so far apart fall into one set of the L1 cache
 constexpr std::int64_t kApart = 16;        // floats between copied pixels, so that they do not
+// Products of a piece that a thread takes at a time, at least: 10 us. Lines are cut into segments of as many
+// pixels at least, so that threads find equal shares of an odd number of lines.
+constexpr std::int64_t kPieceWork = 1 << 19, kSegment = 32;
+
+std::int64_t divide_up(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
 // The convolution as rows of pixels: those of the map, or all pixels in one where a window is one pixel. Of
 // the gradient, one of its phases (in_place.h).
@@ -117,23 +122,26 @@ class Worker {
   }
 
   // Pixels [begin, end) of a line, in tiles of nearly equal height: a low one is slow, for the weights come
-  // from the L2 cache. The last may overlap the one before.
+  // from the L2 cache.
   void run(std::int64_t line, std::int64_t begin, std::int64_t end) {
     const std::int64_t pixels = end - begin;
     if (pixels <= 0) return;
-    const std::int64_t most = std::min<std::int64_t>(b_.tile.rows, kMostRows),
-                       tiles = (pixels + most - 1) / most, pairs = (pixels + 1) / 2;
+    const std::int64_t tiles = divide_up(pixels, most_rows(b_)), groups = divide_up(tiles, group_);
     find_runs(line);
     std::int64_t at = begin;
-    for (std::int64_t first = 0; first < tiles; first += group_) {
+    for (std::int64_t group = 0; group < groups; ++group) {
       calls_ = 0;
-      for (std::int64_t i = first; i < std::min(tiles, first + group_); ++i) {
-        const int rows = 2 * int(pairs / tiles + (i < pairs % tiles));
-        place(std::max(begin, std::min(at, end - rows)), rows, int(std::min(most, pixels)), end);
+      for (std::int64_t i = tiles * group / groups; i < tiles * (group + 1) / groups; ++i) {
+        const int rows = int(pixels / tiles + (i < pixels % tiles));
+        place(at, rows);
         at += rows;
       }
       multiply();
     }
+  }
+
+  static std::int64_t most_rows(const DirectBlocking& b) {
+    return std::min<std::int64_t>(b.tile.rows, kMostRows);
   }
 
   /// Tiles that take a panel of weights in turn.
@@ -166,7 +174,7 @@ class Worker {
   }
 
   // Puts the tile at pixel `at` behind the others of the group: where its runs lie, and its results.
-  void place(std::int64_t at, int rows, int store_rows, std::int64_t end) {
+  void place(std::int64_t at, int rows) {
     const std::int64_t first = at * l_.stride_w - l_.left;
     const std::int64_t span = (rows - 1) * l_.stride_w + l_.window_w;
     const bool inside = first >= 0 && first + span <= l_.in_w && !l_.apart;
@@ -178,8 +186,7 @@ class Worker {
     next_ = inside ? at + rows : -1;
     float* scratch = scratch_ + calls_ * l_.scratch_size();
     InPlaceTile& t = tiles_[std::size_t(calls_++)];
-    t.rows = rows, t.store_rows = std::min(rows, store_rows);
-    t.runs = runs_, t.tiles = 1;
+    t.rows = rows, t.runs = runs_, t.tiles = 1;
     for (int run = 0; run < runs_; ++run)
       if (inside)
         t.a[run] = row_[run] + first * l_.channels;
@@ -192,7 +199,7 @@ class Worker {
     t.residual = residual_ ? residual_ + to : nullptr;
     // The next tile's runs are fetched meanwhile, or the next group's, by each panel its share.
     t.ahead = (panels_.count() > 1 ? group_ : 1) * rows * t.a_stride;
-    const std::int64_t floats = std::min(rows * t.a_stride, (end - at) * t.a_stride - t.ahead),
+    const std::int64_t floats = std::min(rows * t.a_stride, (l_.out_w - at) * t.a_stride - t.ahead),
                        steps = std::max<std::int64_t>(1, t.depth * panels_.count());
     t.ahead_step = inside && floats > 0 ? (floats + steps - 1) / steps : 0;
   }
@@ -225,12 +232,10 @@ class Worker {
     return to;
   }
 
-  // The pixels of a tile, kApart floats between them; those behind the line repeat its last.
+  // The pixels of a tile, kApart floats between them.
   const float* spread(const InPlaceTile& t, float* to, const float* row, std::int64_t first) const {
-    for (int i = 0; i < t.rows; ++i) {
-      const std::int64_t at = std::min(first + i * l_.stride_w, l_.in_w - 1);
-      std::copy_n(row + at * l_.channels, l_.channels, to + i * t.a_stride);
-    }
+    for (int i = 0; i < t.rows; ++i)
+      std::copy_n(row + (first + i * l_.stride_w) * l_.channels, l_.channels, to + i * t.a_stride);
     return to;
   }
 
@@ -305,25 +310,38 @@ void with_lines(const DirectBlocking& b, const Conv2dDims& d, const Body& body) 
 void run(const DirectBlocking& b, const Conv2dDims& dims, Span<const Lines> phases, const float* source,
          const float* packed, const float* bias, const Conv2dEpilogue<float>& epilogue, Span<float> scratch,
          Span<float> destination) {
-  if (phases.empty()) return;
+  if (phases.empty() || destination.empty()) return;
   const std::int64_t each = in_place_scratch_size(b, dims);
   const bool one_line = phases.size() == 1 && phases[0].count == 1;
   const std::int64_t rows = dims.batch * phases[0].map_h,
                      across = b.phases ? std::min(dims.stride.w, dims.in_w) : 1;
   const std::int64_t work = (b.phases ? dims.out_pixels() : rows * phases[0].out_w) * b.depth * b.columns;
   const std::int64_t parts = std::min<std::int64_t>({threads(), scratch.size() / each, 1 + work / kPartWork});
-  // One part, by a worker for each of the phases.
-  const auto run_part = [&](Worker* workers, std::int64_t part) {
-    if (one_line) {
-      const std::int64_t width = phases[0].out_w;
-      return workers[0].run(0, width * part / parts, width * (part + 1) / parts);
-    }
-    for (std::int64_t row = rows * part / parts; row < rows * (part + 1) / parts; ++row) {
+  // Threads take groups of tiles, or segments of lines.
+  const std::int64_t width = phases[0].out_w, height = Worker::most_rows(b);
+  const std::int64_t segments =
+      parts > 1
+          ? std::clamp<std::int64_t>(work / rows / kPieceWork, 1, std::max<std::int64_t>(1, width / kSegment))
+          : 1;
+  const std::int64_t units = one_line ? divide_up(width, height) : rows * segments;
+  const std::int64_t group = one_line ? Worker::group_of(b, phases[0]) : 1,
+                     least = parts > 1 ? std::max(divide_up(kPieceWork, work / units + 1), (group + 1) / 2)
+                                       : units,
+                     most = std::max(group, least);
+  WorkShares shares(units, parts);
+  // One piece, by a worker for each of the phases.
+  const auto run_piece = [&](Worker* workers, WorkShares::Piece piece) {
+    if (one_line) return workers[0].run(0, piece.begin * height, std::min(width, piece.end * height));
+    for (std::int64_t at = piece.begin; at < piece.end; ++at) {
       // All phases that lie in this row of the destination.
+      const std::int64_t row = at / segments, segment = at % segments;
       const std::int64_t h = row % phases[0].map_h, image = row / phases[0].map_h;
       const std::int64_t down = b.phases ? h % dims.stride.h : 0;
-      for (std::int64_t i = down * across; i < (down + 1) * across; ++i)
-        workers[i].run(image * phases[i].out_h + h / phases[i].step_h, 0, phases[i].out_w);
+      for (std::int64_t i = down * across; i < (down + 1) * across; ++i) {
+        const Lines& l = phases[i];
+        workers[i].run(image * l.out_h + h / l.step_h, l.out_w * segment / segments,
+                       l.out_w * (segment + 1) / segments);
+      }
     }
   };
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
@@ -331,13 +349,16 @@ void run(const DirectBlocking& b, const Conv2dDims& dims, Span<const Lines> phas
       const auto worker = [&](const Lines& lines) {
         return Worker(b, lines, source, packed, bias, epilogue, scratch.data() + part * each, destination);
       };
+      const auto run_part = [&](Worker* workers) {
+        while (const WorkShares::Piece piece = shares.take(part, least, most)) run_piece(workers, piece);
+      };
       if (phases.size() == 1) {
         Worker one = worker(phases[0]);
-        run_part(&one, part);
+        run_part(&one);
       } else {
         std::vector<Worker> workers;
         for (const Lines& lines : phases) workers.push_back(worker(lines));
-        run_part(workers.data(), part);
+        run_part(workers.data());
       }
     }
     streaming_fence();

@@ -15,7 +15,7 @@ inline constexpr int kMostRuns = 16;
 /// at a[run] + i * a_stride; the sum runs over `depth` floats of each run. `tiles` of them follow one
 /// another.
 struct InPlaceTile {
-  int rows = 0;     ///< 2, 4, 6, or 8 on AVX-512
+  int rows = 0;     ///< 1..6, or 8 on AVX-512
   int columns = 0;  ///< 1..TileShape::columns
   int runs = 0;
   std::int64_t depth = 0, a_stride = 0, out_stride = 0;
@@ -25,7 +25,6 @@ struct InPlaceTile {
   const float* bias = nullptr;      ///< [columns rounded up to lanes], or null
   const float* residual = nullptr;  ///< added behind the bias; lies as `out` does, or null
   int activation = 0;               ///< 0 none, 1 relu, 2 relu6, 3 hard swish
-  int store_rows = 0;               ///< rows that are written: the first ones
   int tiles = 1;                    ///< each `rows` pixels behind the one before
   bool past_cache = false;          ///< whole lines are written, by store_past_cache
   /// Fetched meanwhile: `ahead` floats behind each run's first, `ahead_step` further with each step of the

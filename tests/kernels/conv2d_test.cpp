@@ -248,6 +248,7 @@ TEST_CASE("conv2d kernels: residual, activation and place at the end are the ste
   pointwise.window_h = pointwise.window_w = 1;
   pointwise.stride = 1;
   pointwise.padding = 0;
+  pointwise.out_channels = 53;  // a last panel of one vector and a half
   direct.rate = 2;
   Conv2dDims windows = direct;  // of few channels
   windows.in_channels = 3;
@@ -419,16 +420,17 @@ TEST_CASE("conv2d kernels: short sums are read in place, at every edge of their 
   CHECK_FALSE(reads_in_place(
       Gather::forward, sized({.batch = 1, .in_h = 9, .in_w = 9, .in_channels = 3000, .out_channels = 8})));
 
-  // Lines shorter than a tile, of one and of two more pixels.
-  for (const std::int64_t width : {1, 2, 5, 13, 14, 15, 28, 29})
-    check_all({.batch = 2,
-               .in_h = 3,
-               .in_w = width + 1,
-               .in_channels = 4,
-               .out_channels = 33,
-               .window_h = 3,
-               .window_w = 2,
-               .padding = {2, 0, 2, 0}});
+  // Tiles of every height; last panels of half a vector, of one and a half and of two.
+  for (const std::int64_t width : {1, 2, 3, 4, 5, 6, 7, 8, 9, 15, 28, 29})
+    for (const std::int64_t columns : {33, 24, 25})
+      check_all({.batch = 2,
+                 .in_h = 3,
+                 .in_w = width + 1,
+                 .in_channels = 4,
+                 .out_channels = columns,
+                 .window_h = 3,
+                 .window_w = 2,
+                 .padding = {2, 0, 2, 0}});
   // Tiles that go together, in one panel of weights and in several.
   check_all({.batch = 1, .in_h = 1, .in_w = 700, .in_channels = 7, .out_channels = 20});
   check_all({.batch = 2, .in_h = 3, .in_w = 270, .in_channels = 20, .out_channels = 80, .stride = {1, 2}});
@@ -519,6 +521,24 @@ TEST_CASE("conv2d kernels: short sums have the same bits for every number of thr
     }
     for (const auto& other : y) CHECK(other == y[0]);
     for (const auto& other : dx) CHECK(other == dx[0]);
+  }
+  // Enough to be handed out in pieces: of one line, of an odd number of segments.
+  for (const std::int64_t taps : {1, 3}) {
+    const Problem<float> p(kernels::with_output_size({.batch = 1,
+                                                      .in_h = 9,
+                                                      .in_w = 630 / (taps * taps),
+                                                      .in_channels = 40,
+                                                      .out_channels = 60,
+                                                      .window_h = taps,
+                                                      .window_w = taps,
+                                                      .padding = taps / 2}));
+    REQUIRE(kernels::reads_in_place(kernels::Gather::forward, p.d));
+    std::vector<std::vector<float>> y;
+    for (const int team : {1, 2, 3, 7}) {
+      const ThreadsScope scope(team);
+      y.push_back(p.forward(true, Activation::none));
+      CHECK(y.back() == y[0]);
+    }
   }
 }
 
