@@ -132,29 +132,22 @@ class Worker {
     const float* weights = j_.packed + block * b_.block_depth * b_.cut.slot_count * panels_.packed_columns();
     for (std::size_t slot = 0; slot < slots_.size(); ++slot, weights += depth * panels_.packed_columns())
       for (std::int64_t p = begin; p < end; ++p)
-        multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true,
-                 [](std::int64_t, std::int64_t) {});
+        multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true);
   }
-  // The same of weights as they are: those of a few pairs of points are transformed into `scratch`, and the
-  // next panel's are fetched meanwhile.
+  // The same of weights as they are: the taps of a panel are gathered, and transformed for a few pairs of
+  // points at a time.
   void multiply_plain(std::int64_t block, std::int64_t begin, std::int64_t end,
                       const std::vector<SlotGroup>& groups, float* scratch) const {
-    const std::int64_t depth = b_.depth_of(block), slots = std::int64_t(slots_.size());
+    const std::int64_t depth = b_.depth_of(block);
     for (std::int64_t p = begin; p < end; ++p) {
-      const std::int64_t size = depth * panels_.width(p) + kSlotGap;
-      const std::int64_t next_p = p + 1 < end ? p + 1 : begin, next_block = block + (p + 1 == end);
+      const int width = panels_.width(p);
+      const std::int64_t slot_size = depth * width + kSlotGap;
+      float *taps = scratch, *transformed = scratch + 9 * depth * width;
+      winograd_gather_taps(b_, j_.plain, p, block * b_.block_depth, depth, taps);
       for (const SlotGroup& g : groups) {
-        winograd_transform_weight(b_, j_.plain, p, block * b_.block_depth, depth, g.slots, size, false,
-                                  scratch);
-        for (int i = 0; i < g.count; ++i) {
-          multiply(slots_[std::size_t(g.first + i)], block, p, scratch + i * size, false,
-                   [&](std::int64_t tile, std::int64_t tiles) {
-                     if (next_block < b_.depth_blocks)
-                       winograd_fetch_weight(b_, j_.plain, next_p, next_block * b_.block_depth,
-                                             b_.depth_of(next_block), (g.first + i) * tiles + tile,
-                                             slots * tiles);
-                   });
-        }
+        winograd_transform_taps(taps, depth, width, g.slots, slot_size, false, transformed);
+        for (int i = 0; i < g.count; ++i)
+          multiply(slots_[std::size_t(g.first + i)], block, p, transformed + i * slot_size, false);
       }
     }
   }
@@ -263,10 +256,9 @@ class Worker {
     }
   }
 
-  // One pair of points and one panel of its weights; before(i, tiles) is called before every tile.
-  template <class Before>
-  void multiply(const Slot& s, std::int64_t block, std::int64_t p, const float* panel, bool from_memory,
-                const Before& before) const {
+  // One pair of points and one panel of its weights.
+  void multiply(const Slot& s, std::int64_t block, std::int64_t p, const float* panel,
+                bool from_memory) const {
     if (s.rows == 0) return;
     const std::int64_t depth = b_.depth_of(block), chunks = std::max<std::int64_t>(1, depth / kChunk);
     const std::int64_t tiles = (s.rows + s.height - 1) / s.height;
@@ -281,7 +273,6 @@ class Worker {
     const float* next = from_memory ? panel + depth * panels_.width(p) : s.a + tile_size();
     const std::int64_t next_step = from_memory ? args.next_lines * chunks * 16 : tile_size();
     for (std::int64_t i = 0; i < tiles; ++i) {
-      before(i, tiles);
       args.rows = int(std::min(s.height, s.rows - i * s.height));
       args.a = s.a + i * tile_size();
       args.sums = s.sums + (p * s.rows + i * s.height) * b_.tile.columns;
@@ -305,9 +296,10 @@ namespace {
 std::int64_t scratch_of_block(const WinogradBlocking& b) { return b.a_size() + b.sums_size(); }
 // Room for the bias, in whole panels.
 std::int64_t bias_size(const WinogradBlocking& b) { return round_up(b.columns, b.tile.columns); }
-// Weights of one panel, one block of channels and one group of pairs of points, transformed.
+// Weights of one panel and one block of channels: their taps, and one group of pairs of points.
 std::int64_t panel_size(const WinogradBlocking& b) {
-  return b.cut.slot_count * b.block_depth * b.tile.columns;
+  const std::int64_t panel = b.block_depth * b.tile.columns;
+  return 9 * panel + std::min(kGroupSlots, b.cut.slot_count) * (panel + kSlotGap);
 }
 
 // The bias goes to the front of the workspace.

@@ -94,16 +94,18 @@ std::vector<float> winograd_factors(const WinogradCut& cut);
 /// Transformed weights: [block of depth][pair of points][panel][depth][column].
 void winograd_pack(const WinogradBlocking& blocking, Span<const float> weight, Span<float> packed);
 
-/// Rows [row, row + rows) of one panel, as [slot][row][column], slots `to_step` floats apart; past the cache
-/// only if `to` is aligned to 64 bytes and lines are whole.
-void winograd_transform_weight(const WinogradBlocking& blocking, Span<const float> weight, std::int64_t panel,
-                               std::int64_t row, std::int64_t rows, const WinogradSlots& slots,
-                               std::int64_t to_step, bool past_cache, float* to);
+/// Rows of a block of taps, which stays in the L1 cache while it is transformed.
+inline constexpr std::int64_t kWinogradTapRows = 16;
+/// The nine taps of rows [row, row + rows) of one panel, as blocks [9][kWinogradTapRows][column] (fewer rows
+/// in the last one). In the tensor a row of a panel is a line or two, the next one is far away, and the taps
+/// fall into one set of the cache: they are read from there only once, many at a time.
+void winograd_gather_taps(const WinogradBlocking& blocking, Span<const float> weight, std::int64_t panel,
+                          std::int64_t row, std::int64_t rows, float* taps);
 
-/// Fetches one of `parts` parts of the same weights into the L2 cache. A row of a panel is a line or two of
-/// memory and the next one is far away: nothing else fetches it in time.
-void winograd_fetch_weight(const WinogradBlocking& blocking, Span<const float> weight, std::int64_t panel,
-                           std::int64_t row, std::int64_t rows, std::int64_t part, std::int64_t parts);
+/// Transforms such taps to [slot][row][column], slots `to_step` floats apart; past the cache only if `to` is
+/// aligned to 64 bytes and lines are whole.
+void winograd_transform_taps(const float* taps, std::int64_t rows, int width, const WinogradSlots& slots,
+                             std::int64_t to_step, bool past_cache, float* to);
 
 /// Floats that winograd_run needs beside the packed weights, for as many threads as there are now.
 std::int64_t winograd_workspace_size(const WinogradBlocking& blocking);

@@ -237,7 +237,7 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
   }
   const std::vector<float> factors = winograd_factors(b.cut);
   parallel_for(b.tiles * b.panels, [&](std::int64_t first, std::int64_t last) {
-    alignas(64) float taps[9 * simd::kMostTileRows * 32];
+    alignas(64) float taps[9 * simd::kMostTileRows * simd::kMostTileColumns];
     for (std::int64_t i = first; i < last; ++i) {
       const std::int64_t row = i / b.panels * b.tile_rows, column = i % b.panels * b.tile.columns;
       const std::int64_t rows = std::min(b.tile_rows, b.rows - row);

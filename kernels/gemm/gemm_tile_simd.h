@@ -15,7 +15,7 @@ namespace atrous::kernels::simd {
 
 /// Floats of one row that lie together in a chunked A.
 inline constexpr int kChunk = 16;
-inline constexpr int kMostTileRows = 14;
+inline constexpr int kMostTileRows = 14, kMostTileColumns = 32;
 
 /// Size of the register tile; `lanes` is the vector.
 struct TileShape {

@@ -166,9 +166,14 @@ TEST_CASE("winograd: threads work together on few patches, each on its own on ma
   const Conv2dDims mixed = same(batch, 9, 13, 90, 70, {2, 5});
   CHECK(kernels::WinogradBlocking(Gather::forward, mixed).together);
   CHECK(kernels::WinogradBlocking(Gather::forward, mixed).cut.slot_count > 16);
+  // Of few kinds: all of them are transformed at once.
+  const Conv2dDims few = same(batch, 9, 13, 160, 230, 7);
+  CHECK(kernels::WinogradBlocking(Gather::forward, few).together);
+  CHECK(kernels::WinogradBlocking(Gather::forward, few).cut.slot_count <= 16);
   for (const int team : {1, 2, 3, 8}) {
     const ThreadsScope scope(team);
     check(mixed);
+    check(few);
   }
 }
 
