@@ -5,6 +5,7 @@
 #include <unordered_set>
 
 #include "atrous/core/error.h"
+#include "atrous/core/recycled.h"
 #include "atrous/kernels/elementwise/elementwise.h"
 
 namespace atrous {
@@ -62,7 +63,7 @@ namespace {
 thread_local bool t_grad_enabled = true;
 
 std::shared_ptr<GradientSlot> make_slot(const Tensor& value, bool requires_grad) {
-  auto slot = std::make_shared<GradientSlot>();
+  auto slot = make_recycled<GradientSlot>();
   slot->shape = value.shape();
   slot->dtype = value.dtype();
   slot->device = value.device();
@@ -91,11 +92,9 @@ const std::shared_ptr<GradientSlot>& slot_of(const Variable& v) { return v.slot_
 
 Variable record_result(Tensor value, std::shared_ptr<Node> node) {
   Variable v(std::move(value));
-  if (node) {
-    v.slot_->requires_grad = true;
-    v.slot_->keep = false;
-    v.slot_->node = std::move(node);
-  }
+  v.slot_->requires_grad = true;
+  v.slot_->keep = false;
+  v.slot_->node = std::move(node);
   return v;
 }
 
@@ -107,7 +106,7 @@ Variable::Variable(Tensor value, bool requires_grad) {
                "gradients want f32, f64 or bf16, not ", value.dtype());
   slot_ = make_slot(value, requires_grad);
   slot_->keep = true;
-  value_ = std::make_shared<Tensor>(std::move(value));
+  value_ = make_recycled<Tensor>(std::move(value));
 }
 
 const Tensor& Variable::value() const {
@@ -180,13 +179,12 @@ bool grad_enabled() { return t_grad_enabled; }
 NoGrad::NoGrad() : before_(t_grad_enabled) { t_grad_enabled = false; }
 NoGrad::~NoGrad() { t_grad_enabled = before_; }
 
-bool wants_grad(const std::vector<Variable>& inputs) {
+bool wants_grad(const Inputs& inputs) {
   return t_grad_enabled &&
          std::any_of(inputs.begin(), inputs.end(), [](const Variable& v) { return v.requires_grad(); });
 }
 
-Variable record(Op op, Tensor y, const std::vector<Variable>& inputs, Backward backward) {
-  if (!wants_grad(inputs)) return record_result(std::move(y), nullptr);
+Variable record_node(Op op, Tensor y, const Inputs& inputs, Backward backward) {
   static std::atomic<std::uint64_t> count{0};
   auto node = std::make_shared<Node>();
   node->op = op;

@@ -1,7 +1,7 @@
 #include "atrous/autograd/layout.h"
 
 #include "atrous/autograd/check.h"
-#include "atrous/autograd/graph.h"
+#include "atrous/core/recycled.h"
 #include "atrous/kernels/layout/layout.h"
 
 namespace atrous {
@@ -32,13 +32,13 @@ kernels::PadDims pad_dims(const Shape& in, const Padding& p) {
 
 }  // namespace
 
-Variable concat_channels(const std::vector<Variable>& parts) {
+Variable concat_channels(const Inputs& parts) {
   const Op op = Op::concat_channels;
   ATROUS_CHECK(ValueError, !parts.empty(), op_name(op), "no parts were given");
   check_channels(op, "part 0", parts[0]);
   const Shape& first = parts[0].shape();
   const int last = first.rank() - 1;
-  std::vector<std::int64_t> counts;
+  RecycledVector<std::int64_t> counts;
   std::int64_t total = 0;
   for (std::size_t i = 0; i < parts.size(); ++i) {
     const Shape& shape = parts[i].shape();

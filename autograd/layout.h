@@ -1,9 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
-#include "atrous/autograd/variable.h"
+#include "atrous/autograd/graph.h"
 #include "atrous/kernels/window.h"
 
 // Operations that move elements: channels are put side by side or cut out, images get a border or lose one.
@@ -16,7 +15,7 @@ namespace atrous {
 ///   returns  [..., sum of C_i]
 ///
 /// Throws ValueError for no parts, ShapeError where other axes differ.
-Variable concat_channels(const std::vector<Variable>& parts);
+Variable concat_channels(const Inputs& parts);
 
 /// Channels begin .. begin + count - 1.
 ///

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <functional>
 #include <map>
 #include <set>
 #include <tuple>
@@ -8,6 +9,7 @@
 #include <vector>
 
 #include "atrous/core/memory_source.h"
+#include "atrous/core/recycled.h"
 
 // The allocator's large blocks (core/memory.h): gaps join, so that what is held stays near what is in use.
 
@@ -51,7 +53,7 @@ class Heap {
     bool free;
     bool first;  // of its range
   };
-  using Pieces = std::map<char*, Piece>;
+  using Pieces = std::map<char*, Piece, std::less<>, Recycled<std::pair<char* const, Piece>>>;
   using Gap = std::tuple<void*, std::size_t, char*>;
 
   static Gap key(Pieces::iterator piece) { return {piece->second.stream, piece->second.size, piece->first}; }
@@ -81,7 +83,7 @@ class Heap {
   std::vector<Range> ranges_;
   std::vector<std::pair<char*, std::size_t>> mapped_;  // what the host's ranges were cut from
   Pieces pieces_;
-  std::set<Gap> gaps_;
+  std::set<Gap, std::less<>, Recycled<Gap>> gaps_;
 };
 
 }  // namespace atrous::detail

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <bit>
 #include <cassert>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -14,6 +15,7 @@
 #include "atrous/core/error.h"
 #include "atrous/core/heap.h"
 #include "atrous/core/memory_source.h"
+#include "atrous/core/recycled.h"
 #include "atrous/core/stream.h"
 
 namespace atrous {
@@ -219,7 +221,8 @@ class Allocator {
   std::mutex mutex_;
   std::map<Key, std::vector<void*>> free_;
   std::shared_ptr<Heap> heap_;
-  std::unordered_map<void*, Live> live_;
+  std::unordered_map<void*, Live, std::hash<void*>, std::equal_to<>, Recycled<std::pair<void* const, Live>>>
+      live_;
   MemoryStats stats_;  // without what is free in the heap
   std::int64_t cap_ = 0, damaged_ = 0;
   bool checks_ = false;

@@ -33,9 +33,11 @@ Shape::Shape(const std::vector<std::int64_t>& sizes) { assign(sizes.begin(), siz
 
 Shape Shape::with(int axis, std::int64_t size) const {
   ATROUS_CHECK(ShapeError, axis >= 0 && axis < rank_, "shape", "axis ", axis, " of ", *this);
-  std::vector<std::int64_t> sizes(begin(), end());
+  std::array<std::int64_t, kMaxRank> sizes = sizes_;
   sizes[std::size_t(axis)] = size;
-  return Shape(sizes);
+  Shape shape;
+  shape.assign(sizes.begin(), sizes.begin() + rank_);
+  return shape;
 }
 
 bool Shape::operator==(const Shape& other) const {

@@ -11,6 +11,7 @@
 #include "atrous/core/dry_run.h"
 #include "atrous/core/error.h"
 #include "atrous/core/later_check.h"
+#include "atrous/core/recycled.h"
 
 namespace atrous {
 namespace {
@@ -55,7 +56,7 @@ Tensor Tensor::empty(const Shape& shape, Dtype dtype, Device device) {
   ATROUS_CHECK(ShapeError, !__builtin_mul_overflow(shape.numel(), dtype_size(dtype), &bytes), "tensor", shape,
                " of ", dtype, " does not fit into 63 bits of bytes");
   Tensor t;
-  t.storage_ = std::make_shared<Storage>(std::size_t(bytes), device);
+  t.storage_ = make_recycled<Storage>(std::size_t(bytes), device);
   t.shape_ = shape;
   t.dtype_ = dtype;
   return t;

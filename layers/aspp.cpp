@@ -5,6 +5,7 @@
 #include "atrous/autograd/pool2d.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"
+#include "atrous/core/recycled.h"
 #include "atrous/kernels/layout/layout.h"
 #include "atrous/layers/observer.h"
 
@@ -75,7 +76,7 @@ Variable Aspp::forward(const Variable& x, const Variable& image_mean) {
 }
 
 Variable Aspp::one_by_one(const Variable& x, const Variable& image) {
-  std::vector<Variable> parts = {conv1x1_.forward(x)};
+  RecycledVector<Variable> parts = {conv1x1_.forward(x)};
   for (const auto& rate : rates_) parts.push_back(rate->forward(x));
   parts.insert(pooling_first_ ? parts.begin() : parts.end(), spread(image, x));
   return concat_channels(parts);

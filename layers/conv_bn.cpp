@@ -141,14 +141,17 @@ Variable ConvBn::forward_side_by_side(const std::vector<ConvBn*>& layers, const 
 
 void ConvBn::evaluate_side_by_side(const std::vector<ConvBn*>& layers, const Tensor& x, std::int64_t first,
                                    Tensor& y) {
+  if (x.device().is_cpu()) {  // there one after the other is no slower
+    for (ConvBn* layer : layers) {
+      layer->evaluate_into(x, first, y);
+      first += layer->conv_.out_channels;
+    }
+    return;
+  }
   kernels::Conv2dBranches dims{.branches = {}, .y_channels = y.dim(3), .y_begin = first};
   for (const ConvBn* layer : layers)
     dims.branches.push_back(layer->conv_.dims(x.shape(), layer->conv_.output_shape(x.shape(), "conv_bn")));
   const Activation activation = layers[0]->activation_;
-  if (x.device().is_cpu()) {  // there one after the other is no slower
-    for (std::size_t i = 0; i < layers.size(); ++i) layers[i]->evaluate_into(x, first + dims.begin_of(i), y);
-    return;
-  }
   visit_float(x.dtype(), [&]<class T>() {
     const auto elements = [&](std::int64_t size) { return Tensor::empty({size}, x.dtype(), x.device()); };
     Tensor bias = elements(dims.out_channels());

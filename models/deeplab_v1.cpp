@@ -4,6 +4,7 @@
 #include "atrous/autograd/layout.h"
 #include "atrous/autograd/resize.h"
 #include "atrous/core/error.h"
+#include "atrous/core/recycled.h"
 #include "atrous/models/deeplab_v3.h"
 
 namespace atrous::models {
@@ -90,7 +91,7 @@ Variable DeepLabV1::forward(const Features& features) {
   Variable x = drop6_.forward(relu(fc6_->forward(pool_.forward(features.high))));
   x = drop7_.forward(relu(fc7_->forward(x)));
   if (skips_.empty()) return logits_->forward(x);
-  std::vector<Variable> parts = {x};
+  RecycledVector<Variable> parts = {x};
   for (std::size_t i = 0; i < skips_.size(); ++i) {
     Variable y = relu(skips_[i]->conv2.forward(relu(skips_[i]->conv1.forward(features.skips[i]))));
     if (y.dim(1) != x.dim(1) || y.dim(2) != x.dim(2))

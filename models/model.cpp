@@ -38,10 +38,10 @@ const Preprocessing& Model::preprocessing() const {
   return own ? *own : convention_->preprocessing;
 }
 
-std::vector<Variable> Model::scale_logits(const Variable& image) {
+RecycledVector<Variable> Model::scale_logits(const Variable& image) {
   ATROUS_CHECK(ShapeError, image.value().rank() == 4 && image.dim(3) == config_.in_channels, config_.name,
                "images are [N, H, W, ", config_.in_channels, "], not ", image.shape());
-  std::vector<Variable> all;
+  RecycledVector<Variable> all;
   for (const double scale : extras_.scales) {
     Variable x = image;
     if (scale != 1)
@@ -53,7 +53,7 @@ std::vector<Variable> Model::scale_logits(const Variable& image) {
   return all;
 }
 
-Variable Model::fused(const std::vector<Variable>& logits) const {
+Variable Model::fused(const RecycledVector<Variable>& logits) const {
   Variable y = logits.front();
   const std::int64_t h = y.dim(1), w = y.dim(2);
   for (std::size_t i = 1; i < logits.size(); ++i)
@@ -98,7 +98,7 @@ std::vector<TrainingLogits> Model::training_logits(const Variable& image) {
     return {{"logits", head_->forward(features), 1},
             {"auxiliary", extras_.auxiliary->forward(features.middle), 0.5}};
   }
-  const std::vector<Variable> each = scale_logits(image);
+  const RecycledVector<Variable> each = scale_logits(image);
   std::vector<TrainingLogits> all = {{"logits", fused(each), 1}};
   for (std::size_t i = 0; each.size() > 1 && i < each.size(); ++i) {
     std::ostringstream name;

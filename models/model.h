@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "atrous/core/arena.h"
+#include "atrous/core/recycled.h"
 #include "atrous/models/auxiliary.h"
 #include "atrous/models/backbone.h"
 #include "atrous/models/head.h"
@@ -76,9 +77,9 @@ class Model : public layers::Layer {
   // The memory of a prepared model for images of this shape.
   Arena& arena_of(const Shape& image);
   // Logits of one scale, by the features of the image at it.
-  std::vector<Variable> scale_logits(const Variable& image);
+  RecycledVector<Variable> scale_logits(const Variable& image);
   // The greatest of all, at the first one's size.
-  Variable fused(const std::vector<Variable>& logits) const;
+  Variable fused(const RecycledVector<Variable>& logits) const;
 
   ModelConfig config_;
   const Convention* convention_;

@@ -1,8 +1,8 @@
 #include "atrous/kernels/conv2d/direct.h"
 
 #include <algorithm>
+#include <cassert>
 #include <limits>
-#include <vector>
 
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/conv2d/gather_plan.h"
@@ -18,6 +18,8 @@ namespace atrous::kernels {
 namespace {
 
 using simd::kMostTileRows;
+
+constexpr std::int64_t kMostBlockTiles = 18;  // 112 pixels in tiles of six rows, the lowest that there are
 
 struct Job {
   const DirectBlocking& blocking;
@@ -44,8 +46,9 @@ struct BlockTile {
 
 class Worker {
  public:
-  Worker(const Job& job, float* a, float* sums)
-      : j_(job), b_(job.blocking), a_(a), sums_(sums), tiles_(std::size_t(b_.block_tiles)) {}
+  Worker(const Job& job, float* a, float* sums) : j_(job), b_(job.blocking), a_(a), sums_(sums) {
+    assert(b_.block_tiles <= kMostBlockTiles);
+  }
 
   void run(std::int64_t first, std::int64_t last) {
     for (std::int64_t at = first; at < last; at += b_.block_tiles) {
@@ -60,7 +63,7 @@ class Worker {
     const GatherPlan::Region* region = &j_.plan.region_of(at);
     for (std::int64_t i = 0; i < count_; ++i, ++at) {
       if (at == region->first_tile + region->tiles) ++region;
-      BlockTile& tile = tiles_[std::size_t(i)];
+      BlockTile& tile = tiles_[i];
       const std::int64_t begin = region->tile_begin(at - region->first_tile);
       tile.region = region;
       tile.rows = int(region->tile_begin(at - region->first_tile + 1) - begin);
@@ -74,15 +77,15 @@ class Worker {
     column_ = column;
     const float* weights = j_.packed + column * b_.taps * b_.depth;
     for (std::int64_t i = 0; i < count_; ++i) {
-      tiles_[std::size_t(i)].begun = false;
-      if (tiles_[std::size_t(i)].region->taps.empty()) finish_empty(i);
+      tiles_[i].begun = false;
+      if (tiles_[i].region->taps.empty()) finish_empty(i);
     }
     for (std::int64_t depth_block = 0; depth_block < b_.depth_blocks; ++depth_block) {
-      for (std::int64_t i = 0; i < count_; ++i) tiles_[std::size_t(i)].next_tap = 0;
+      for (std::int64_t i = 0; i < count_; ++i) tiles_[i].next_tap = 0;
       for (;;) {
         std::int64_t tap = std::numeric_limits<std::int64_t>::max();
         for (std::int64_t i = 0; i < count_; ++i) {
-          const BlockTile& tile = tiles_[std::size_t(i)];
+          const BlockTile& tile = tiles_[i];
           if (tile.taps_left()) tap = std::min(tap, tile.region->taps[tile.next_tap].index);
         }
         if (tap == std::numeric_limits<std::int64_t>::max()) break;
@@ -96,12 +99,11 @@ class Worker {
     const std::int64_t depth = b_.depth_of(depth_block);
     const float* panel =
         weights + (depth_block * b_.block_depth * b_.taps + tap * depth) * panels_.packed_columns();
-    live_.clear();
+    std::int64_t live = 0;
     for (std::int64_t i = 0; i < count_; ++i) {
-      const BlockTile& tile = tiles_[std::size_t(i)];
-      if (tile.taps_left() && tile.region->taps[tile.next_tap].index == tap) live_.push_back(i);
+      const BlockTile& tile = tiles_[i];
+      if (tile.taps_left() && tile.region->taps[tile.next_tap].index == tap) live_[live++] = i;
     }
-    const std::int64_t live = std::int64_t(live_.size());
     const std::int64_t chunks = std::max<std::int64_t>(1, depth / simd::kChunk);
     for (std::int64_t p = 0; p < panels_.count(); ++p) {
       simd::TileArgs args;
@@ -113,8 +115,8 @@ class Worker {
       // The tiles of this panel fetch the next one, each its share.
       args.next_lines = (depth * panels_.width(p) / 16 + live * chunks - 1) / (live * chunks);
       for (std::int64_t slot = 0; slot < live; ++slot) {
-        const std::int64_t i = live_[std::size_t(slot)];
-        BlockTile& tile = tiles_[std::size_t(i)];
+        const std::int64_t i = live_[slot];
+        BlockTile& tile = tiles_[i];
         float* a = a_ + slot * b_.tile.rows * round_up(b_.block_depth, simd::kChunk);
         if (p == 0) pack(tile, depth_block, a);
         args.rows = tile.rows;
@@ -125,14 +127,15 @@ class Worker {
         call(args, i, p, last);
       }
     }
-    for (const std::int64_t i : live_) {
-      tiles_[std::size_t(i)].begun = true;
-      ++tiles_[std::size_t(i)].next_tap;
+    for (std::int64_t slot = 0; slot < live; ++slot) {
+      BlockTile& tile = tiles_[live_[slot]];
+      tile.begun = true;
+      ++tile.next_tap;
     }
   }
 
   void call(simd::TileArgs& args, std::int64_t i, std::int64_t panel, bool last) {
-    const BlockTile& tile = tiles_[std::size_t(i)];
+    const BlockTile& tile = tiles_[i];
     const std::int64_t column = column_ + panel * b_.tile.columns;
     float* out[kMostTileRows];
     const float* residual[kMostTileRows];
@@ -156,7 +159,7 @@ class Worker {
   void finish_empty(std::int64_t i) {
     for (std::int64_t p = 0; p < panels_.count(); ++p) {
       simd::TileArgs args;
-      args.rows = tiles_[std::size_t(i)].rows;
+      args.rows = tiles_[i].rows;
       args.columns = panels_.used(p);
       args.a = a_, args.b = j_.packed;
       call(args, i, p, true);
@@ -185,8 +188,8 @@ class Worker {
   const Job& j_;
   const DirectBlocking& b_;
   float *a_, *sums_;
-  std::vector<BlockTile> tiles_;
-  std::vector<std::int64_t> live_;
+  BlockTile tiles_[kMostBlockTiles];
+  std::int64_t live_[kMostBlockTiles];  // those that need the matrix at hand
   std::int64_t count_ = 0, column_ = 0;
   Panels panels_{};
 };

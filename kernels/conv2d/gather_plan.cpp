@@ -5,7 +5,7 @@
 namespace atrous::kernels {
 namespace {
 
-void add_position(GatherAxis& axis, const std::vector<GatherAxis::Tap>& taps,
+void add_position(GatherAxis& axis, const RecycledVector<GatherAxis::Tap>& taps,
                   const GatherAxis::Position& position) {
   auto& classes = axis.classes;
   // Neighbours mostly share their class, or alternate with the phase of a stride.
@@ -21,7 +21,7 @@ void add_position(GatherAxis& axis, const std::vector<GatherAxis::Tap>& taps,
 GatherAxis forward_axis(std::int64_t out, std::int64_t in, std::int64_t taps, std::int64_t before,
                         std::int64_t rate, std::int64_t stride) {
   GatherAxis axis;
-  std::vector<GatherAxis::Tap> live;
+  RecycledVector<GatherAxis::Tap> live;
   for (std::int64_t o = 0; o < out; ++o) {
     const TapRange range = live_taps(o, in, before, taps, rate, stride);
     live.clear();
@@ -34,7 +34,7 @@ GatherAxis forward_axis(std::int64_t out, std::int64_t in, std::int64_t taps, st
 GatherAxis backward_axis(std::int64_t in, std::int64_t out, std::int64_t taps, std::int64_t before,
                          std::int64_t rate, std::int64_t stride) {
   GatherAxis axis;
-  std::vector<GatherAxis::Tap> live;
+  RecycledVector<GatherAxis::Tap> live;
   for (std::int64_t i = 0; i < in; ++i) {
     const std::int64_t base = (i + before) / stride;
     live.clear();

@@ -1,8 +1,8 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
 
+#include "atrous/core/recycled.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 
 // The plan of a tuned convolution. Forward and backward by the input are one thing: every pixel of a
@@ -29,10 +29,10 @@ struct GatherAxis {
   };
   /// Positions with the same live taps at the same offsets.
   struct Class {
-    std::vector<Tap> taps;
-    std::vector<Position> positions;
+    RecycledVector<Tap> taps;
+    RecycledVector<Position> positions;
   };
-  std::vector<Class> classes;
+  RecycledVector<Class> classes;
 };
 
 /// out[o] reads source position o*stride - before + tap*rate.
@@ -55,7 +55,7 @@ struct GatherPlan {
   /// Pixels of one class of rows and one of columns, in the order image, row, column.
   struct Region {
     const GatherAxis::Class *rows, *columns;
-    std::vector<Tap> taps;  ///< by rising index
+    RecycledVector<Tap> taps;  ///< by rising index
     std::int64_t pixels, tiles, first_tile;
     double cost;  ///< of one of its tiles, in rows times taps
 
@@ -68,7 +68,7 @@ struct GatherPlan {
   GatherPlan& operator=(GatherPlan&&) = default;
 
   GatherAxis row_axis, column_axis;
-  std::vector<Region> regions;
+  RecycledVector<Region> regions;
   std::int64_t source_h, source_w, source_channels;
   std::int64_t destination_h, destination_w, destination_channels;
   std::int64_t tiles = 0;

@@ -25,7 +25,7 @@ alignas(64) constexpr float kZeros[512] = {};
 struct Job {
   const WinogradBlocking& blocking;
   const Conv2dDims& dims;
-  const std::vector<WinogradPatch>& patches;
+  const RecycledVector<WinogradPatch>& patches;
   const float* source;
   const float* packed;      // weights, transformed; or
   Span<const float> plain;  // as they are
@@ -65,8 +65,7 @@ std::vector<SlotGroup> slot_groups(const WinogradBlocking& b) {
 
 class Worker {
  public:
-  Worker(const Job& job, float* a, float* sums)
-      : j_(job), b_(job.blocking), a_(a), sums_(sums), slots_(std::size_t(b_.cut.slot_count)) {}
+  Worker(const Job& job, float* a, float* sums) : j_(job), b_(job.blocking), a_(a), sums_(sums) {}
 
   void run(std::size_t first, std::size_t last) {
     std::int64_t all = 0;
@@ -87,12 +86,12 @@ class Worker {
 
   // Finds room for the transformed patches [begin, end).
   void place(std::size_t begin, std::size_t end) {
-    for (Slot& s : slots_) s.rows = 0;
+    for (Slot& s : slots()) s.rows = 0;
     for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
       for (int i = 0; i < run_.pairs; ++i) run_.slot[i]->rows += std::int64_t(to - from);
     });
     float *a = a_, *sums = sums_;
-    for (Slot& s : slots_) {
+    for (Slot& s : slots()) {
       s.a = a, s.sums = sums;
       if (s.rows == 0) continue;
       const std::int64_t tiles = (s.rows + b_.tile.rows - 1) / b_.tile.rows;
@@ -130,7 +129,7 @@ class Worker {
   void multiply(std::int64_t block, std::int64_t begin, std::int64_t end) const {
     const std::int64_t depth = b_.depth_of(block);
     const float* weights = j_.packed + block * b_.block_depth * b_.cut.slot_count * panels_.packed_columns();
-    for (std::size_t slot = 0; slot < slots_.size(); ++slot, weights += depth * panels_.packed_columns())
+    for (int slot = 0; slot < b_.cut.slot_count; ++slot, weights += depth * panels_.packed_columns())
       for (std::int64_t p = begin; p < end; ++p)
         multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true);
   }
@@ -147,7 +146,7 @@ class Worker {
       for (const SlotGroup& g : groups) {
         winograd_transform_taps(taps, depth, width, g.slots, slot_size, false, transformed);
         for (int i = 0; i < g.count; ++i)
-          multiply(slots_[std::size_t(g.first + i)], block, p, transformed + i * slot_size, false);
+          multiply(slots_[g.first + i], block, p, transformed + i * slot_size, false);
       }
     }
   }
@@ -210,7 +209,7 @@ class Worker {
       for (int i = 0; i < wino::points(h); ++i)
         for (int j = 0; j < wino::points(w); ++j) {
           const int pair = wino::row_of_g(h, i) * wino::kRowsOfG + wino::row_of_g(w, j);
-          run_.slot[run_.pairs++] = &slots_[std::size_t(b_.cut.slots[std::size_t(pair)])];
+          run_.slot[run_.pairs++] = &slots_[b_.cut.slots[std::size_t(pair)]];
         }
       for (int i = 0; i < wino::ins(h); ++i)
         for (int j = 0; j < wino::ins(w); ++j)
@@ -222,6 +221,7 @@ class Worker {
     }
   }
 
+  Span<Slot> slots() { return {slots_, b_.cut.slot_count}; }
   std::int64_t tile_size() const { return b_.tile.rows * b_.block_depth; }
 
   // The pixels that patch t reads, for the schemes of run_.
@@ -245,11 +245,11 @@ class Worker {
 
   // Leaves out the rows of the patches [first, begin).
   void skip(std::size_t first, std::size_t begin) {
-    for (Slot& s : slots_) s.filled = 0;
+    for (Slot& s : slots()) s.filled = 0;
     for_each_run(first, begin, [&](std::size_t from, std::size_t to) {
       for (int i = 0; i < run_.pairs; ++i) run_.slot[i]->filled += std::int64_t(to - from);
     });
-    for (Slot& s : slots_) {
+    for (Slot& s : slots()) {
       if (s.rows == 0) continue;
       s.row_of_tile = s.filled % s.height;
       s.next = s.a + s.filled / s.height * tile_size() + s.row_of_tile * kChunk;
@@ -284,8 +284,8 @@ class Worker {
   const Job& j_;
   const WinogradBlocking& b_;
   float *a_, *sums_;
-  std::vector<Slot> slots_;
-  Run run_;  // points into slots_
+  Slot slots_[std::tuple_size_v<WinogradSlots>];  // those in use come first
+  Run run_;                                       // points into slots_
   const Panels panels_{b_.tile, b_.columns};
 };
 
@@ -305,7 +305,7 @@ std::int64_t panel_size(const WinogradBlocking& b) {
 // The bias goes to the front of the workspace.
 void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspace) {
   const WinogradBlocking& b = job.blocking;
-  const std::vector<WinogradPatch>& patches = job.patches;
+  const RecycledVector<WinogradPatch>& patches = job.patches;
   job.y_channels = epilogue.y_channels_or(b.columns);
   if (!epilogue.bias.empty()) {
     const Span<float> padded = workspace.part(0, bias_size(b));
@@ -375,7 +375,7 @@ std::int64_t winograd_unpacked_workspace_size(const WinogradBlocking& b) {
 void winograd_run(const WinogradBlocking& b, const Conv2dDims& dims, Span<const float> source,
                   Span<const float> packed, const Conv2dEpilogue<float>& epilogue, Span<float> workspace,
                   Span<float> destination) {
-  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims);
+  const RecycledVector<WinogradPatch> patches = winograd_patches(b.cut, dims);
   run_job({b,
            dims,
            patches,
@@ -398,7 +398,7 @@ void winograd_run_unpacked(const WinogradBlocking& b, const Conv2dDims& dims, Sp
     return winograd_run(b, dims, source, packed, epilogue,
                         workspace.part(packed.size(), workspace.size() - packed.size()), destination);
   }
-  const std::vector<WinogradPatch> patches = winograd_patches(b.cut, dims);
+  const RecycledVector<WinogradPatch> patches = winograd_patches(b.cut, dims);
   run_job({b, dims, patches, source.data(), nullptr, weight, nullptr, int(epilogue.activation),
            epilogue.residual.data(), destination.data()},
           epilogue, workspace);

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "atrous/core/recycled.h"
 #include "atrous/core/span.h"
 #include "atrous/kernels/conv2d/conv2d.h"
 #include "atrous/kernels/conv2d/direct.h"
@@ -86,7 +87,7 @@ struct WinogradPatch {
   int pairs;  ///< of points
 };
 /// All patches, sorted by their schemes.
-std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& dims);
+RecycledVector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& dims);
 
 /// For each pair of points in use, what the nine taps count in its transformed weight.
 std::vector<float> winograd_factors(const WinogradCut& cut);

@@ -128,8 +128,8 @@ std::int64_t WinogradBlocking::sums_size() const {
          cut.slot_count * simd::kChunk;
 }
 
-std::vector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& d) {
-  std::vector<WinogradPatch> patches;
+RecycledVector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& d) {
+  RecycledVector<WinogradPatch> patches;
   patches.reserve(std::size_t(cut.patch_count));
   for (int h = 0; h < wino::kSchemes; ++h)
     for (int w = 0; w < wino::kSchemes; ++w)

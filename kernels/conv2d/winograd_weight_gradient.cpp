@@ -55,7 +55,7 @@ class Pass {
           }
   }
 
-  const std::vector<WinogradPatch>& patches() const { return patches_; }
+  const RecycledVector<WinogradPatch>& patches() const { return patches_; }
 
   // Finds place for the transformed patches [begin, end) of a block.
   void place(std::size_t begin, std::size_t end) {
@@ -148,7 +148,7 @@ class Pass {
   const Conv2dDims& d_;
   const float *x_, *dy_;
   float *points_, *sums_;
-  std::vector<WinogradPatch> patches_;
+  RecycledVector<WinogradPatch> patches_;
   std::vector<std::array<std::int32_t, kMostPairs>> rows_;
   std::vector<Slot> slots_;
   int slots_of_[wino::kSchemes][wino::kSchemes]
