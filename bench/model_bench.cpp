@@ -123,7 +123,7 @@ void add_cuda(const std::string& kind, const Network& n, Body body) {
 
 constexpr const char* kModels[] = {"deeplab_v3plus_mobilenet_v2", "deeplab_v3_mobilenet_v2",
                                    "deeplab_v3plus_resnet50", "deeplab_v3_resnet50"};
-// Those that bench/compare.py has peers for, beside the first.
+// More that bench/compare.py has peers for.
 constexpr const char* kModelsOfPeers[] = {"deeplab_v3plus_xception_65", "deeplab_v3_resnet50:torchvision",
                                           "deeplab_v3_resnet101:torchvision",
                                           "deeplab_v3_mobilenet_v3_large:torchvision"};

@@ -96,21 +96,61 @@ def separable(cin, cout, rate=1):
     return nn.Sequential(conv_bn(cin, cin, 3, 1, rate, cin), conv_bn(cin, cout))
 
 
-class DeepLabV3Plus(nn.Module):
-    def __init__(self, backbone, classes, spatial=lambda cin, cout, rate=1: conv_bn(cin, cout, 3, rate=rate)):
+def dense(cin, cout, rate=1):
+    return conv_bn(cin, cout, 3, rate=rate)
+
+
+class ResNet50(nn.Module):
+    """torchvision's, at output stride 16."""
+    low_channels, high_channels = 256, 2048
+
+    def __init__(self):
         super().__init__()
-        self.backbone, cin = backbone, backbone.high_channels
-        self.branches = nn.ModuleList([conv_bn(cin, 256)] + [spatial(cin, 256, rate) for rate in (6, 12, 18)])
+        from torchvision.models import resnet50
+        r = resnet50(weights=None, replace_stride_with_dilation=[False, False, True])
+        self.low = nn.Sequential(r.conv1, r.bn1, r.relu, r.maxpool, r.layer1)
+        self.high = nn.Sequential(r.layer2, r.layer3, r.layer4)
+
+    def forward(self, x):
+        low = self.low(x)
+        return low, self.high(low)
+
+
+class Aspp(nn.Module):
+    """A 1x1 branch, one for each rate, and the mean of the image."""
+
+    def __init__(self, cin, spatial, rates):
+        super().__init__()
+        self.branches = nn.ModuleList([conv_bn(cin, 256)] + [spatial(cin, 256, rate) for rate in rates])
         self.pool = conv_bn(cin, 256)
-        self.project = nn.Sequential(conv_bn(1280, 256), nn.Dropout(0.1))
+        self.project = nn.Sequential(conv_bn(256 * (len(rates) + 2), 256), nn.Dropout(0.1))
+
+    def forward(self, x):
+        pooled = self.pool(x.mean((2, 3), keepdim=True)).expand(-1, -1, *x.shape[2:])
+        return self.project(torch.cat([b(x) for b in self.branches] + [pooled], 1))
+
+
+class DeepLabV3(nn.Module):
+    """Without rates: as on MobileNet."""
+
+    def __init__(self, backbone, classes, rates=(6, 12, 18)):
+        super().__init__()
+        self.backbone, self.aspp, self.logits = backbone, Aspp(backbone.high_channels, dense, rates), nn.Conv2d(256, classes, 1)
+
+    def forward(self, x):
+        return self.logits(self.aspp(self.backbone(x)[1]))
+
+
+class DeepLabV3Plus(nn.Module):
+    def __init__(self, backbone, classes, spatial=dense):
+        super().__init__()
+        self.backbone, self.aspp = backbone, Aspp(backbone.high_channels, spatial, (6, 12, 18))
         self.reduce = conv_bn(backbone.low_channels, 48)
         self.decoder = nn.Sequential(spatial(304, 256), spatial(256, 256), nn.Conv2d(256, classes, 1))
 
     def forward(self, x):
         low, high = self.backbone(x)
-        pooled = self.pool(high.mean((2, 3), keepdim=True)).expand(-1, -1, *high.shape[2:])
-        y = self.project(torch.cat([b(high) for b in self.branches] + [pooled], 1))
-        y = F.interpolate(y, low.shape[2:], mode="bilinear", align_corners=True)
+        y = F.interpolate(self.aspp(high), low.shape[2:], mode="bilinear", align_corners=True)
         return self.decoder(torch.cat([y, self.reduce(low)], 1))
 
 
@@ -128,6 +168,9 @@ class Torchvision(nn.Module):
 
 
 NETWORKS = {
+    "deeplab_v3_mobilenet_v2": lambda classes: DeepLabV3(MobileNetV2(), classes, ()),
+    "deeplab_v3_resnet50": lambda classes: DeepLabV3(ResNet50(), classes),
+    "deeplab_v3plus_resnet50": lambda classes: DeepLabV3Plus(ResNet50(), classes),
     "deeplab_v3plus_mobilenet_v2": lambda classes: DeepLabV3Plus(MobileNetV2(), classes),
     "deeplab_v3plus_xception_65": lambda classes: DeepLabV3Plus(Xception65(), classes, separable),
     "deeplab_v3_resnet50:torchvision": lambda classes: Torchvision("deeplabv3_resnet50", classes),
