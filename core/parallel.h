@@ -3,7 +3,8 @@
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
-#include <vector>
+
+#include "atrous/core/recycled.h"
 
 // One team of threads for the whole program. Work is cut statically: thread t of k takes the elements [n*t/k,
 // n*(t+1)/k); long work may be handed out as threads come for it (WorkShares). A result must not depend on
@@ -100,13 +101,14 @@ class WorkShares {
   Piece take(std::int64_t part, std::int64_t least, std::int64_t most);
 
  private:
-  // In a line of the cache of its own: the first element left in the lower half, the end in the upper one,
-  // both in units of scale_.
-  struct alignas(64) Share {
+  // The first element left in the lower half, the end in the upper one, both in units of scale_. No two lie
+  // in one line of the cache.
+  struct Share {
     std::atomic<std::uint64_t> left{0};
+    std::uint64_t apart[7];
   };
   const std::int64_t n_, scale_;
-  std::vector<Share> shares_;
+  RecycledVector<Share> shares_;
 };
 
 }  // namespace atrous
