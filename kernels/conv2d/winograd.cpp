@@ -106,21 +106,27 @@ class Worker {
     const float* source = j_.source + block * b_.block_depth;
     skip(first, begin);
     for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
-      const float* pixels[2][kMostPairs];  // of this patch and the next
+      const float *inner[kMostPairs], *border[2][kMostPairs];
       float* points[kMostPairs];
-      find_pixels(from, source, pixels[0]);
-      for (std::size_t t = from; t < to; ++t) {
-        const float **here = pixels[(t - from) % 2], **next = pixels[(t - from + 1) % 2];
-        if (t + 1 < to) find_pixels(t + 1, source, next);
-        for (int i = 0; i < run_.pairs; ++i) {
-          Slot& s = *run_.slot[i];
-          points[i] = s.next;
-          s.next += kChunk;
-          if (++s.row_of_tile == s.height) s.row_of_tile = 0, s.next += tile_size() - s.height * kChunk;
+      const int pixels = wino::ins(j_.patches[from].scheme_h) * wino::ins(j_.patches[from].scheme_w);
+      for (int i = 0; i < pixels; ++i) inner[i] = source + run_.in_offset[i];
+      Pixels next = find_pixels(from, source, inner, border[0]);
+      for (std::size_t t = from; t < to;) {
+        const std::int64_t count = std::min(std::int64_t(to - t), room());
+        for (int i = 0; i < run_.pairs; ++i) points[i] = run_.slot[i]->next;
+        for (std::int64_t k = 0; k < count; ++k, ++t) {
+          const Pixels here = next;
+          next = t + 1 < to ? find_pixels(t + 1, source, inner, border[(t + 1 - from) % 2]) : Pixels();
+          const WinogradPatch& p = j_.patches[t];
+          simd::winograd_input({p.scheme_h,
+                                p.scheme_w,
+                                here,
+                                {points, k * kChunk},
+                                b_.tile.rows * kChunk,
+                                b_.depth_of(block),
+                                next});
         }
-        const WinogradPatch& p = j_.patches[t];
-        simd::winograd_input({p.scheme_h, p.scheme_w, here, points, b_.tile.rows * kChunk, b_.depth_of(block),
-                              t + 1 < to ? next : nullptr});
+        for (int i = 0; i < run_.pairs; ++i) fill(*run_.slot[i], count);
       }
     });
   }
@@ -164,17 +170,23 @@ class Worker {
         panel_step[i] = s.rows * b_.tile.columns;
         points[i] = s.sums + s.filled * b_.tile.columns;
       }
+      const int outputs = wino::outs(j_.patches[from].scheme_h) * wino::outs(j_.patches[from].scheme_w);
+      for (int i = 0; i < outputs; ++i) {
+        pixels[i] = j_.destination + run_.out_offset[i];
+        residual[i] = j_.residual ? j_.residual + run_.out_offset[i] : nullptr;
+      }
       for (std::size_t t = from; t < to; ++t) {
         const WinogradPatch& p = j_.patches[t];
         const std::int64_t corner = ((p.image * d.in_h + p.h) * d.in_w + p.w) * j_.y_channels;
-        for (int i = 0; i < wino::outs(p.scheme_h) * wino::outs(p.scheme_w); ++i) {
-          const std::int64_t at = corner + run_.out_offset[i];
-          if (j_.residual) residual[i] = j_.residual + at;
-          pixels[i] = j_.destination + at;
-        }
-        simd::winograd_output({p.scheme_h, p.scheme_w, points, panel_step, pixels, j_.bias, b_.columns,
-                               j_.activation, j_.residual ? residual : nullptr});
-        for (int i = 0; i < run_.pairs; ++i) points[i] += b_.tile.columns;
+        simd::winograd_output({p.scheme_h,
+                               p.scheme_w,
+                               {points, std::int64_t(t - from) * b_.tile.columns},
+                               panel_step,
+                               {pixels, corner},
+                               j_.bias,
+                               b_.columns,
+                               j_.activation,
+                               {j_.residual ? residual : nullptr, corner}});
       }
       for (int i = 0; i < run_.pairs; ++i) run_.slot[i]->filled += std::int64_t(to - from);
     });
@@ -224,8 +236,10 @@ class Worker {
   Span<Slot> slots() { return {slots_, b_.cut.slot_count}; }
   std::int64_t tile_size() const { return b_.tile.rows * b_.block_depth; }
 
-  // The pixels that patch t reads, for the schemes of run_.
-  void find_pixels(std::size_t t, const float* source, const float** pixels) const {
+  // The pixels that patch t reads: `inner`, which holds them for a patch that begins with the first pixel, or
+  // at the picture's border pointers of its own in `border`.
+  using Pixels = simd::WinogradPlaces<const float>;
+  Pixels find_pixels(std::size_t t, const float* source, const float** inner, const float** border) const {
     const Conv2dDims& d = j_.dims;
     const WinogradPatch& p = j_.patches[t];
     const std::int64_t h = p.h + wino::first_in(p.scheme_h) * d.rate.h,
@@ -234,13 +248,29 @@ class Worker {
     const bool inside =
         h >= 0 && w >= 0 && h + (ins_h - 1) * d.rate.h < d.in_h && w + (ins_w - 1) * d.rate.w < d.in_w;
     const std::int64_t corner = ((p.image * d.in_h + h) * d.in_w + w) * b_.depth;
-    for (int i = 0; i < ins_h * ins_w; ++i) pixels[i] = source + (corner + run_.in_offset[i]);
-    if (inside) return;
+    if (inside) return {inner, corner};
     for (int i = 0; i < ins_h; ++i)
       for (int j = 0; j < ins_w; ++j) {
         const std::int64_t at_h = h + i * d.rate.h, at_w = w + j * d.rate.w;
-        if (at_h < 0 || at_h >= d.in_h || at_w < 0 || at_w >= d.in_w) pixels[i * ins_w + j] = kZeros;
+        const bool outside = at_h < 0 || at_h >= d.in_h || at_w < 0 || at_w >= d.in_w;
+        const int pixel = i * ins_w + j;
+        border[pixel] = outside ? kZeros : source + (corner + run_.in_offset[pixel]);
       }
+    return {border};
+  }
+
+  // Patches until a tile of one of the run's products is full.
+  std::int64_t room() const {
+    std::int64_t least = run_.slot[0]->height - run_.slot[0]->row_of_tile;
+    for (int i = 1; i < run_.pairs; ++i)
+      least = std::min(least, run_.slot[i]->height - run_.slot[i]->row_of_tile);
+    return least;
+  }
+  // Goes on by `count` rows, which are in one tile.
+  void fill(Slot& s, std::int64_t count) const {
+    s.next += count * kChunk;
+    s.row_of_tile += count;
+    if (s.row_of_tile == s.height) s.row_of_tile = 0, s.next += tile_size() - s.height * kChunk;
   }
 
   // Leaves out the rows of the patches [first, begin).

@@ -53,8 +53,8 @@ ATROUS_INLINE void apply(const Vec* x, int x_stride, Vec* y, int y_stride) {
   }
 }
 
-ATROUS_INLINE const float* const* next_pixels(const WinogradInput& t) { return t.next_pixels; }
-ATROUS_INLINE const float* const* next_pixels(const WinogradOutputGradient&) { return nullptr; }
+ATROUS_INLINE WinogradPlaces<const float> next_pixels(const WinogradInput& t) { return t.next_pixels; }
+ATROUS_INLINE WinogradPlaces<const float> next_pixels(const WinogradOutputGradient&) { return {}; }
 
 // Pixels to pairs of points: points = Mh * pixels * Mw', for whole vectors of channels or the last part of
 // one.
@@ -76,8 +76,8 @@ ATROUS_INLINE void to_points_at(const Args& t, long c) {
   // Too many streams for the hardware to follow: fetch what is read two vectors ahead, own what is written
   // next; at the end of this patch those of the one that follows.
   const long ahead = c + 2 * kLanes, owned = c + kLanes < t.channels ? t.chunk_step : kChunk - place;
-  const bool here = ahead < t.channels || !next_pixels(t);
-  const float* const* fetched = here ? t.pixels : next_pixels(t);
+  const bool here = ahead < t.channels || !next_pixels(t).at;
+  const WinogradPlaces<const float> fetched = here ? t.pixels : next_pixels(t);
   const long fetched_at = here ? ahead : ahead - t.channels;
 #pragma GCC unroll 64
   for (int i = 0; i < in_h * in_w; ++i) __builtin_prefetch(fetched[i] + fetched_at, 0, 3);
@@ -134,7 +134,7 @@ void output(const WinogradOutput& t) {
         float* to = t.pixels[i * out_w + j] + c;
         Vec y = row[j] + bias;
         __builtin_prefetch(to + 2 * kLanes, 1, 3);
-        if (t.residual) {
+        if (t.residual.at) {
           const float* more = t.residual[i * out_w + j] + c;
           y += c + kLanes <= t.channels ? load(more) : load_part(more, t.channels - c);
         }

@@ -8,25 +8,34 @@
 
 namespace atrous::kernels::simd {
 
+/// Floats at addresses that the patches of a run have in common but for an offset.
+template <class T>
+struct WinogradPlaces {
+  T* const* at = nullptr;
+  std::int64_t offset = 0;
+
+  T* operator[](int i) const { return at[i] + offset; }
+};
+
 struct WinogradInput {  // some channels of one input patch
   int scheme_h, scheme_w;
-  const float* const* pixels;  ///< row-major; those outside of the picture point at zeros
-  float* const* points;        ///< for each pair of points: where its channels go, in chunks of kChunk
-  std::int64_t chunk_step;     ///< floats from chunk to chunk (gemm_tile_simd.h)
+  WinogradPlaces<const float> pixels;  ///< row-major; those outside of the picture are zeros
+  WinogradPlaces<float> points;  ///< for each pair of points: where its channels go, in chunks of kChunk
+  std::int64_t chunk_step;       ///< floats from chunk to chunk (gemm_tile_simd.h)
   std::int64_t channels;
-  const float* const* next_pixels = nullptr;  ///< of the patch that follows: fetched; null for none
+  WinogradPlaces<const float> next_pixels = {};  ///< of the patch that follows: fetched; null for none
 };
 ATROUS_SIMD(winograd_input, const WinogradInput& args);
 
 struct WinogradOutput {  // all channels of one output patch
   int scheme_h, scheme_w;
-  const float* const* points;      ///< for each pair of points: its row in the first panel of sums
-  const std::int64_t* panel_step;  ///< for each pair of points: from one panel to the next
-  float* const* pixels;            ///< row-major
-  const float* bias;               ///< readable for whole vectors, or null
+  WinogradPlaces<const float> points;  ///< for each pair of points: its row in the first panel of sums
+  const std::int64_t* panel_step;      ///< for each pair of points: from one panel to the next
+  WinogradPlaces<float> pixels;        ///< row-major
+  const float* bias;                   ///< readable for whole vectors, or null
   std::int64_t channels;
-  int activation;                ///< 0 none, 1 relu, 2 relu6, 3 hard swish
-  const float* const* residual;  ///< for each pixel: what is added behind the bias; null for nothing
+  int activation;                        ///< 0 none, 1 relu, 2 relu6, 3 hard swish
+  WinogradPlaces<const float> residual;  ///< for each pixel: what is added behind the bias; null for nothing
 };
 ATROUS_SIMD(winograd_output, const WinogradOutput& args);
 
@@ -34,8 +43,8 @@ ATROUS_SIMD(winograd_output, const WinogradOutput& args);
 /// WinogradInput.
 struct WinogradOutputGradient {
   int scheme_h, scheme_w;
-  const float* const* pixels;  ///< row-major
-  float* const* points;
+  WinogradPlaces<const float> pixels;  ///< row-major
+  WinogradPlaces<float> points;
   std::int64_t chunk_step, channels;
 };
 ATROUS_SIMD(winograd_output_gradient, const WinogradOutputGradient& args);

@@ -91,13 +91,13 @@ class Pass {
         pixels[count++] = !row || w < 0 || w >= d_.in_w ? kZeros : row + w * b_.rows;
       }
     }
-    simd::winograd_input({p.scheme_h, p.scheme_w, pixels, x_points, simd::kChunk, b_.rows});
+    simd::winograd_input({p.scheme_h, p.scheme_w, {pixels}, {x_points}, simd::kChunk, b_.rows});
     count = 0;
     for (int i = 0; i < wino::outs(p.scheme_h); ++i)
       for (int j = 0; j < wino::outs(p.scheme_w); ++j)
         pixels[count++] =
             dy_ + ((p.image * d_.in_h + p.h + i * d_.rate.h) * d_.in_w + p.w + j * d_.rate.w) * b_.columns;
-    simd::winograd_output_gradient({p.scheme_h, p.scheme_w, pixels, dy_points, simd::kChunk, b_.columns});
+    simd::winograd_output_gradient({p.scheme_h, p.scheme_w, {pixels}, {dy_points}, simd::kChunk, b_.columns});
   }
 
   std::int64_t items() const { return std::int64_t(slots_.size()) * item_groups(); }
