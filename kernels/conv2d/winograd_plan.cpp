@@ -40,6 +40,19 @@ Counts count_schemes(std::int64_t size, std::int64_t rate, int most_outs) {
   return counts;
 }
 
+struct Segment {
+  std::int64_t at;
+  int scheme;
+};
+RecycledVector<Segment> segments_by_scheme(std::int64_t size, std::int64_t rate, int most_outs) {
+  RecycledVector<Segment> segments;
+  for (int wanted = 0; wanted < wino::kSchemes; ++wanted)
+    for_each_segment(size, rate, most_outs, [&](std::int64_t at, int scheme) {
+      if (scheme == wanted) segments.push_back({at, scheme});
+    });
+  return segments;
+}
+
 WinogradBlocking cheaper_blocking(Gather direction, const Conv2dDims& d) {
   const WinogradBlocking small(direction, d, kSmallWinograd), large(direction, d, kLargeWinograd);
   return kLargeWinogradGain * large.cost() < small.cost() ? large : small;
@@ -129,18 +142,26 @@ std::int64_t WinogradBlocking::sums_size() const {
 }
 
 RecycledVector<WinogradPatch> winograd_patches(const WinogradCut& cut, const Conv2dDims& d) {
+  const RecycledVector<Segment> rows = segments_by_scheme(d.in_h, d.rate.h, cut.most_outs),
+                                columns = segments_by_scheme(d.in_w, d.rate.w, cut.most_outs);
+  const auto end_of_scheme = [](const RecycledVector<Segment>& segments, std::size_t begin) {
+    std::size_t end = begin;
+    while (end < segments.size() && segments[end].scheme == segments[begin].scheme) ++end;
+    return end;
+  };
   RecycledVector<WinogradPatch> patches;
   patches.reserve(std::size_t(cut.patch_count));
-  for (int h = 0; h < wino::kSchemes; ++h)
-    for (int w = 0; w < wino::kSchemes; ++w)
+  for (std::size_t h = 0, h_end; h < rows.size(); h = h_end) {
+    h_end = end_of_scheme(rows, h);
+    for (std::size_t w = 0, w_end; w < columns.size(); w = w_end) {
+      w_end = end_of_scheme(columns, w);
+      const int pairs = wino::points(rows[h].scheme) * wino::points(columns[w].scheme);
       for (std::int64_t n = 0; n < d.batch; ++n)
-        for_each_segment(d.in_h, d.rate.h, cut.most_outs, [&](std::int64_t row, int row_scheme) {
-          if (row_scheme != h) return;
-          for_each_segment(d.in_w, d.rate.w, cut.most_outs, [&](std::int64_t column, int column_scheme) {
-            if (column_scheme == w)
-              patches.push_back({n, row, column, h, w, wino::points(h) * wino::points(w)});
-          });
-        });
+        for (std::size_t i = h; i < h_end; ++i)
+          for (std::size_t j = w; j < w_end; ++j)
+            patches.push_back({n, rows[i].at, columns[j].at, rows[i].scheme, columns[j].scheme, pairs});
+    }
+  }
   return patches;
 }
 
