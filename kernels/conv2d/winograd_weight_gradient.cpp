@@ -43,7 +43,6 @@ class Pass {
         points_(points),
         sums_(sums),
         patches_(winograd_patches(b_.cut, dims)),
-        rows_(patches_.size()),
         slots_(std::size_t(b_.cut.slot_count)) {
     for (int h = 0; h < wino::kSchemes; ++h)
       for (int w = 0; w < wino::kSchemes; ++w)
@@ -59,45 +58,53 @@ class Pass {
 
   // Finds place for the transformed patches [begin, end) of a block.
   void place(std::size_t begin, std::size_t end) {
-    for (Slot& s : slots_) s.rows = 0;
-    for (std::size_t t = begin; t < end; ++t) {
-      // Its rows in the products: how many patches came before.
-      auto& rows = rows_[t];
-      int pair = 0;
-      for_each_slot(patches_[t], [&](Slot& s) { rows[std::size_t(pair++)] = std::int32_t(s.rows++); });
-    }
+    block_begin_ = begin;
+    const Rows rows = rows_of(begin, end);
     float* at = points_;
-    for (Slot& s : slots_) {
+    for (std::size_t i = 0; i < slots_.size(); ++i) {
+      Slot& s = slots_[i];
+      s.rows = rows[i];
       s.x = at, at += s.rows * b_.row_floats();
       s.dy = at, at += s.rows * b_.column_floats();
     }
   }
 
-  void transform(std::size_t t) {
-    const WinogradPatch& p = patches_[t];
-    const float* pixels[kMostPairs];
-    float *x_points[kMostPairs], *dy_points[kMostPairs];
-    int pair = 0, count = 0;
-    for_each_slot(p, [&](const Slot& s) {
-      const std::int64_t row = rows_[t][std::size_t(pair)];
-      x_points[pair] = s.x + row * b_.row_floats();
-      dy_points[pair++] = s.dy + row * b_.column_floats();
-    });
-    for (int i = 0; i < wino::ins(p.scheme_h); ++i) {
-      const std::int64_t h = p.h + (i + wino::first_in(p.scheme_h)) * d_.rate.h;
-      const float* row = h < 0 || h >= d_.in_h ? nullptr : x_ + (p.image * d_.in_h + h) * d_.in_w * b_.rows;
-      for (int j = 0; j < wino::ins(p.scheme_w); ++j) {
-        const std::int64_t w = p.w + (j + wino::first_in(p.scheme_w)) * d_.rate.w;
-        pixels[count++] = !row || w < 0 || w >= d_.in_w ? kZeros : row + w * b_.rows;
+  // Patches [begin, end) of the block.
+  void transform(std::size_t begin, std::size_t end) const {
+    Rows rows = rows_of(block_begin_, begin);
+    for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
+      const int scheme_h = patches_[from].scheme_h, scheme_w = patches_[from].scheme_w;
+      // Rows of the first patch; the next one's lie behind them.
+      float *x_points[kMostPairs], *dy_points[kMostPairs];
+      for (int i = 0; i < patches_[from].pairs; ++i) {
+        const std::size_t slot = std::size_t(slots_of_[scheme_h][scheme_w][i]);
+        x_points[i] = slots_[slot].x + rows[slot] * b_.row_floats();
+        dy_points[i] = slots_[slot].dy + rows[slot] * b_.column_floats();
+        rows[slot] += std::int64_t(to - from);
       }
-    }
-    simd::winograd_input({p.scheme_h, p.scheme_w, {pixels}, {x_points}, simd::kChunk, b_.rows});
-    count = 0;
-    for (int i = 0; i < wino::outs(p.scheme_h); ++i)
-      for (int j = 0; j < wino::outs(p.scheme_w); ++j)
-        pixels[count++] =
-            dy_ + ((p.image * d_.in_h + p.h + i * d_.rate.h) * d_.in_w + p.w + j * d_.rate.w) * b_.columns;
-    simd::winograd_output_gradient({p.scheme_h, p.scheme_w, {pixels}, {dy_points}, simd::kChunk, b_.columns});
+      // Pixels of a patch that begins with the first pixel.
+      const float *x_inner[kMostPairs], *dy_inner[kMostPairs];
+      pixels_from(x_, wino::ins(scheme_h), wino::ins(scheme_w), b_.rows, x_inner);
+      pixels_from(dy_, wino::outs(scheme_h), wino::outs(scheme_w), b_.columns, dy_inner);
+      for (std::size_t t = from; t < to; ++t) {
+        const WinogradPatch& p = patches_[t];
+        const std::int64_t row = std::int64_t(t - from);
+        const float* border[kMostPairs];
+        simd::winograd_input({scheme_h,
+                              scheme_w,
+                              find_pixels(p, x_inner, border),
+                              {x_points, row * b_.row_floats()},
+                              simd::kChunk,
+                              b_.rows});
+        const std::int64_t corner = ((p.image * d_.in_h + p.h) * d_.in_w + p.w) * b_.columns;
+        simd::winograd_output_gradient({scheme_h,
+                                        scheme_w,
+                                        {dy_inner, corner},
+                                        {dy_points, row * b_.column_floats()},
+                                        simd::kChunk,
+                                        b_.columns});
+      }
+    });
   }
 
   std::int64_t items() const { return std::int64_t(slots_.size()) * item_groups(); }
@@ -137,19 +144,59 @@ class Pass {
  private:
   std::int64_t item_groups() const { return (b_.tiles + b_.block_tiles - 1) / b_.block_tiles; }
 
+  // f(from, to) for neighbours among the patches [begin, end) that have their schemes in common.
   template <class F>
-  void for_each_slot(const WinogradPatch& p, const F& f) {
-    const int pairs = wino::points(p.scheme_h) * wino::points(p.scheme_w);
-    const int* slots = slots_of_[p.scheme_h][p.scheme_w];
-    for (int pair = 0; pair < pairs; ++pair) f(slots_[std::size_t(slots[pair])]);
+  void for_each_run(std::size_t begin, std::size_t end, const F& f) const {
+    for (std::size_t from = begin, to; from < end; from = to) {
+      const int h = patches_[from].scheme_h, w = patches_[from].scheme_w;
+      for (to = from + 1; to < end && patches_[to].scheme_h == h && patches_[to].scheme_w == w;) ++to;
+      f(from, to);
+    }
+  }
+
+  // Of each pair of points: the patches among [begin, end) that use it.
+  using Rows = std::array<std::int64_t, std::tuple_size_v<WinogradSlots>>;
+  Rows rows_of(std::size_t begin, std::size_t end) const {
+    Rows rows{};
+    for_each_run(begin, end, [&](std::size_t from, std::size_t to) {
+      const WinogradPatch& p = patches_[from];
+      for (int i = 0; i < p.pairs; ++i)
+        rows[std::size_t(slots_of_[p.scheme_h][p.scheme_w][i])] += std::int64_t(to - from);
+    });
+    return rows;
+  }
+
+  void pixels_from(const float* map, int h, int w, std::int64_t channels, const float** pixels) const {
+    for (int i = 0; i < h; ++i)
+      for (int j = 0; j < w; ++j)
+        pixels[i * w + j] = map + (i * d_.rate.h * d_.in_w + j * d_.rate.w) * channels;
+  }
+
+  // The pixels of x that a patch reads: `inner`, or at the picture's border pointers of its own in `border`.
+  simd::WinogradPlaces<const float> find_pixels(const WinogradPatch& p, const float* const* inner,
+                                                const float** border) const {
+    const std::int64_t h = p.h + wino::first_in(p.scheme_h) * d_.rate.h,
+                       w = p.w + wino::first_in(p.scheme_w) * d_.rate.w;
+    const int ins_h = wino::ins(p.scheme_h), ins_w = wino::ins(p.scheme_w);
+    const std::int64_t corner = ((p.image * d_.in_h + h) * d_.in_w + w) * b_.rows;
+    if (h >= 0 && w >= 0 && h + (ins_h - 1) * d_.rate.h < d_.in_h && w + (ins_w - 1) * d_.rate.w < d_.in_w)
+      return {inner, corner};
+    for (int i = 0; i < ins_h; ++i)
+      for (int j = 0; j < ins_w; ++j) {
+        const std::int64_t at_h = h + i * d_.rate.h, at_w = w + j * d_.rate.w;
+        const bool outside = at_h < 0 || at_h >= d_.in_h || at_w < 0 || at_w >= d_.in_w;
+        border[i * ins_w + j] =
+            outside ? kZeros : x_ + ((p.image * d_.in_h + at_h) * d_.in_w + at_w) * b_.rows;
+      }
+    return {border};
   }
 
   const WinogradWeightGradientBlocking& b_;
   const Conv2dDims& d_;
   const float *x_, *dy_;
   float *points_, *sums_;
+  std::size_t block_begin_ = 0;
   RecycledVector<WinogradPatch> patches_;
-  std::vector<std::array<std::int32_t, kMostPairs>> rows_;
   std::vector<Slot> slots_;
   int slots_of_[wino::kSchemes][wino::kSchemes]
                [kMostPairs];  // by the schemes of a patch: -1 for unused pairs
@@ -226,7 +273,7 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
     for (end = begin; end < patches.size() && used < b.block_points; ++end) used += patches[end].pairs;
     pass.place(begin, end);
     parallel_for(std::int64_t(end - begin), [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t t = first; t < last; ++t) pass.transform(begin + std::size_t(t));
+      pass.transform(begin + std::size_t(first), begin + std::size_t(last));
     });
     parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
       for (std::int64_t part = first; part < last; ++part)
