@@ -27,6 +27,9 @@ constexpr std::int64_t kCachedWeights = 1 << 18, kTogetherChannels = 1024, kToge
 constexpr int kMostTiles = 16, kStreamedTiles = 8;
 constexpr std::int64_t kSetStride = 1024;  // floats: pixels so far apart fall into one set of the L1 cache
 constexpr std::int64_t kApart = 16;        // floats between copied pixels, so that they do not
+// Floats of copied pixels that go together, at most: they, as many more that are fetched for the next ones
+// and a panel of weights share the L2 cache.
+constexpr std::int64_t kApartFloats = 1 << 16;
 // Products of a piece that a thread takes at a time, at least: 10 us. Lines are cut into segments of as many
 // pixels at least, so that threads find equal shares of an odd number of lines.
 constexpr std::int64_t kPieceWork = 1 << 19, kSegment = 32;
@@ -146,7 +149,10 @@ class Worker {
 
   /// Tiles that take a panel of weights in turn.
   static int group_of(const DirectBlocking& b, const Lines& lines) {
-    if (b.packed_size() > kCachedWeights) return kStreamedTiles;
+    if (b.packed_size() > kCachedWeights)
+      return lines.apart
+                 ? int(std::clamp<std::int64_t>(kApartFloats / lines.channels / kMostRows, 1, kStreamedTiles))
+                 : kStreamedTiles;
     if (lines.apart) return 1;
     const std::int64_t columns = std::max<std::int64_t>(1, b.columns),
                        tiles = std::min(kTogetherChannels / columns, kTogetherSteps / b.depth);
@@ -198,10 +204,20 @@ class Worker {
     t.out = destination_ + to;
     t.residual = residual_ ? residual_ + to : nullptr;
     // The next tile's runs are fetched meanwhile, or the next group's, by each panel its share.
-    t.ahead = (panels_.count() > 1 ? group_ : 1) * rows * t.a_stride;
-    const std::int64_t floats = std::min(rows * t.a_stride, (l_.out_w - at) * t.a_stride - t.ahead),
+    const std::int64_t next = (panels_.count() > 1 ? group_ : 1) * rows,
+                       pixels = std::min<std::int64_t>(rows, l_.out_w - at - next),
                        steps = std::max<std::int64_t>(1, t.depth * panels_.count());
-    t.ahead_step = inside && floats > 0 ? (floats + steps - 1) / steps : 0;
+    t.ahead = next * t.a_stride, t.ahead_step = 0;
+    if (l_.apart && pixels > 0)  // from where they will be copied
+      t.ahead = floats_between(t.a[0], row_[0] + (first + next * l_.stride_w) * l_.channels);
+    if ((inside || l_.apart) && pixels > 0)
+      t.ahead_step = divide_up(pixels * l_.stride_w * l_.channels, steps);
+  }
+
+  // Even if they belong to different arrays.
+  static std::int64_t floats_between(const float* from, const float* to) {
+    return (std::int64_t(std::uintptr_t(to)) - std::int64_t(std::uintptr_t(from))) /
+           std::int64_t(sizeof(float));
   }
 
   // A panel of weights after the other, for all tiles of the group.
