@@ -2,8 +2,8 @@
 
 #include "atrous/kernels/simd.h"
 
-// The loops of elementwise.h and dropout.h over n floats, for each instruction set. They do what the bodies
-// do, element by element, so every set gives the same bits.
+// The loops of elementwise.h, dropout.h and scale_channels.h over n floats, for each instruction set. They do
+// what the bodies do, element by element, so every set gives the same bits.
 
 namespace atrous::kernels::simd {
 
@@ -16,6 +16,11 @@ ATROUS_SIMD(hard_swish_backward, const float* x, const float* dy, float* dx, lon
 ATROUS_SIMD(add_forward, const float* a, const float* b, float* sum, long n);
 ATROUS_SIMD(mul_forward, const float* a, const float* b, float* product, long n);
 ATROUS_SIMD(scale_forward, float factor, const float* x, float* y, long n);
+
+/// dfactors[c] = sum over p of x[p*channels + c] * dy[p*channels + c] for the n channels from c = 0, in the
+/// order of p, in double.
+ATROUS_SIMD(scale_channels_backward_factors, const float* x, const float* dy, long pixels, long channels,
+            float* dfactors, long n);
 
 /// Elements 4*group .. 4*group + n - 1 of a tensor whose element 0 x and y point to. A number below
 /// `threshold` drops.

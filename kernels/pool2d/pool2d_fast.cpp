@@ -11,7 +11,7 @@ namespace {
 
 constexpr int kMostTaps = 256;               // pixels under one window, or windows over one pixel
 constexpr std::int64_t kLeastChannels = 16;  // of the widest vector
-constexpr std::int64_t kBlock = 128;         // channels of one piece of a global mean
+constexpr std::int64_t kBlock = 16;          // channels of one piece of a global mean: a line
 
 bool takes(const Pool2dDims& d) { return d.channels >= kLeastChannels && d.taps() <= kMostTaps; }
 
@@ -111,15 +111,15 @@ bool avg_pool_backward(const Pool2dDims& d, Span<const float> dy, Span<float> dx
 
 bool global_avg_pool_forward(std::int64_t batch, std::int64_t height, std::int64_t width,
                              std::int64_t channels, Span<const float> x, Span<float> y) {
-  if (channels < kLeastChannels) return false;
-  // The last piece takes what is left and at least a vector, so none is narrower than one.
-  const std::int64_t pieces = std::max<std::int64_t>(1, channels / kBlock);
+  const std::int64_t pieces = (channels + kBlock - 1) / kBlock;
+  // Neighbouring pieces of one image go in one call.
   parallel_for(batch * pieces, grain_of(height * width * kBlock), [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t i = begin; i < end; ++i) {
-      const std::int64_t n = i / pieces, from = i % pieces * kBlock;
-      const std::int64_t count = i % pieces == pieces - 1 ? channels - from : kBlock;
-      simd::mean_of_image(x.data() + n * height * width * channels + from, height, width, channels, count,
+    for (std::int64_t at = begin; at < end;) {
+      const std::int64_t n = at / pieces, last = std::min(end - n * pieces, pieces),
+                         from = (at - n * pieces) * kBlock, to = std::min(last * kBlock, channels);
+      simd::mean_of_image(x.data() + n * height * width * channels + from, height, width, channels, to - from,
                           y.data() + n * channels + from);
+      at = n * pieces + last;
     }
   });
   return true;

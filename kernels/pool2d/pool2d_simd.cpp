@@ -42,21 +42,24 @@ ATROUS_INLINE void for_each_block(std::int64_t channels, const Body& body) {
   if (c < channels) body(channels - kLanes);
 }
 
-// kVectors neighbouring vectors of a pixel together: whole cache lines, and independent sums.
-template <int kVectors>
-ATROUS_INLINE void mean_of_block(const float* x, std::int64_t height, std::int64_t width, std::int64_t step,
-                                 float* y) {
-  Vec total[kVectors] = {};
-  for (std::int64_t h = 0; h < height; ++h) {
-    Vec row[kVectors] = {};
-    for (std::int64_t w = 0; w < width; ++w, x += step)
-#pragma GCC unroll 8
-      for (int k = 0; k < kVectors; ++k) row[k] += load(x + k * kLanes);
-#pragma GCC unroll 8
-    for (int k = 0; k < kVectors; ++k) total[k] += row[k];
-  }
-#pragma GCC unroll 8
-  for (int k = 0; k < kVectors; ++k) store(y + k * kLanes, total[k] / float(height * width));
+// body(first channel, channels) for each vector; the last may be in part.
+template <class Body>
+ATROUS_INLINE void for_each_part(std::int64_t channels, const Body& body) {
+  std::int64_t c = 0;
+  for (; c + kLanes <= channels; c += kLanes) body(c, long(kLanes));
+  if (c < channels) body(c, long(channels - c));
+}
+
+// kPixels pixels onto the sums, pixel after pixel.
+template <int kPixels>
+ATROUS_INLINE void add_pixels(const float* x, std::int64_t step, std::int64_t channels, float* sums) {
+  for_each_part(channels, [&](std::int64_t c, long n) ATROUS_INLINE_LAMBDA {
+    Vec sum = load(sums + c);
+#pragma GCC unroll 4
+    for (int k = 0; k < kPixels; ++k)
+      sum += n == kLanes ? load(x + k * step + c) : load_part(x + k * step + c, n);
+    store(sums + c, sum);
+  });
 }
 
 }  // namespace
@@ -101,15 +104,24 @@ void weighted_sum_of_pixels(const float* const* in, const float* weight, int cou
       });
 }
 
+// Pixels are read from end to end, not a block of channels after the other: what comes from memory comes in
+// order.
 void mean_of_image(const float* x, std::int64_t height, std::int64_t width, std::int64_t step,
                    std::int64_t channels, float* y) {
-  std::int64_t c = 0;
-  for (; c + 8 * kLanes <= channels; c += 8 * kLanes) mean_of_block<8>(x + c, height, width, step, y + c);
-  for (; c + 4 * kLanes <= channels; c += 4 * kLanes) mean_of_block<4>(x + c, height, width, step, y + c);
-  for (; c + kLanes <= channels; c += kLanes) mean_of_block<1>(x + c, height, width, step, y + c);
-  if (c < channels) {
-    c = channels - kLanes;
-    mean_of_block<1>(x + c, height, width, step, y + c);
+  constexpr std::int64_t kBlock = 2048;  // channels at a time: two sums of each take 16 kB of the L1
+  for (; channels > 0; channels -= kBlock, x += kBlock, y += kBlock) {
+    const std::int64_t count = channels < kBlock ? channels : kBlock;
+    float total[kBlock], row[kBlock];
+    for (std::int64_t c = 0; c < count; c += kLanes) store(total + c, Vec{});
+    const float* from = x;
+    for (std::int64_t h = 0; h < height; ++h) {
+      for (std::int64_t c = 0; c < count; c += kLanes) store(row + c, Vec{});
+      std::int64_t w = 0;
+      for (; w + 4 <= width; w += 4, from += 4 * step) add_pixels<4>(from, step, count, row);
+      for (; w < width; ++w, from += step) add_pixels<1>(from, step, count, row);
+      for (std::int64_t c = 0; c < count; c += kLanes) store(total + c, load(total + c) + load(row + c));
+    }
+    for (std::int64_t c = 0; c < count; ++c) y[c] = total[c] / float(height * width);
   }
 }
 

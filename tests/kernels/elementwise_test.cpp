@@ -12,6 +12,8 @@
 #include "atrous/kernels/elementwise/dropout_body.h"
 #include "atrous/kernels/elementwise/elementwise_body.h"
 #include "atrous/kernels/elementwise/elementwise_simd.h"
+#include "atrous/kernels/elementwise/scale_channels.h"
+#include "atrous/kernels/elementwise/scale_channels_body.h"
 #include "tests/support/catch.h"
 
 namespace atrous::tests {
@@ -92,6 +94,44 @@ TEST_CASE("elementwise: the loops of every instruction set give the bodies' bits
       run_body(n, AddForward<float>{c, d, out()});
       CHECK(same_bits(sum, expected));
     }
+}
+
+TEST_CASE(
+    "scale_channels: the gradient of the factors has the body's bits on every instruction set and any "
+    "number of threads",
+    "[kernels][elementwise]") {
+  struct Case {
+    std::int64_t batch, pixels, channels;
+  };
+  // 1,100 channels: more than are summed at once. 3 images of 40: a thread's part ends within one.
+  for (const auto& [batch, pixels, channels] :
+       {Case{2, 7, 3}, {1, 1, 16}, {1, 9, 33}, {3, 64, 40}, {2, 6, 1100}, {1, 0, 20}, {0, 4, 20}}) {
+    INFO(batch << " images of " << pixels << " pixels, " << channels << " channels");
+    const ScaleChannelsDims dims{batch, pixels, channels};
+    Floats x(static_cast<std::size_t>(batch * pixels * channels)), dy(x.size());
+    Random random(5);
+    for (float& v : x) v = float(random.uniform(-4, 10));
+    for (float& v : dy) v = float(random.uniform(-1, 1));
+    Floats expected(static_cast<std::size_t>(batch * channels), -9);
+    run_body(batch * channels, ScaleChannelsFactors<float, 1>{dims, x, dy, expected});
+    for (const CpuIsa isa : sets_of_this_machine()) {
+      INFO(cpu_isa_name(isa));
+      Floats got(expected.size(), -7);
+      const auto image = static_cast<std::size_t>(pixels * channels);
+      for (std::size_t n = 0; n < std::size_t(batch); ++n)
+        simd::scale_channels_backward_factors.on(isa)(x.data() + n * image, dy.data() + n * image, pixels,
+                                                      channels, got.data() + n * std::size_t(channels),
+                                                      channels);
+      CHECK(same_bits(got, expected));
+    }
+    for (const int count : {1, 2, 3, 5}) {
+      INFO(count << " threads");
+      const ThreadsScope scope(count);
+      Floats got(expected.size(), -7);
+      cpu::scale_channels_backward_factors<float>(kStream, dims, x, dy, got);
+      CHECK(same_bits(got, expected));
+    }
+  }
 }
 
 TEST_CASE("relu, relu6: NaN stays, both zeros become zero, the ends are flat", "[kernels][elementwise]") {
