@@ -55,12 +55,53 @@ void for_each_window(const Pool2dDims& d, std::int64_t h, std::int64_t w, const 
 
 bool max_pool_forward(const Pool2dDims& d, Span<const float> x, Span<float> y, MaxTaps taps) {
   if (!takes(d)) return false;
-  for_each_pixel(d.batch, d.out_h, d.out_w, [&](std::int64_t n, std::int64_t oh, std::int64_t ow) {
+  std::uint8_t* const narrow = taps.narrow.empty() ? nullptr : taps.narrow.data();
+  const auto one = [&](std::int64_t n, std::int64_t oh, std::int64_t ow) {
     const UnderWindow under(d, x.data(), n, oh, ow);
     const std::int64_t at = ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
     simd::max_of_pixels(under.in, under.tap, under.count, d.channels, y.data() + at,
-                        taps.narrow.empty() ? nullptr : taps.narrow.data() + at);
-  });
+                        narrow ? narrow + at : nullptr);
+  };
+  const std::int64_t left = d.padding.left, right = std::min(d.out_w, d.in_w - 2 + left);
+  if (d.window != PerAxis(3) || d.stride != PerAxis(1) || right - left < simd::kMaxTileCols) {
+    for_each_pixel(d.batch, d.out_h, d.out_w, one);
+    return true;
+  }
+  // Windows inside of the image go in tiles, kMaxTileRows rows together; the last tile of a row may overlap
+  // the one before. Those that reach into the padding go one by one.
+  const std::int64_t top = d.padding.top, bottom = std::min(d.out_h, d.in_h - 2 + top);
+  const std::int64_t groups = (d.out_h + simd::kMaxTileRows - 1) / simd::kMaxTileRows;
+  const auto tiles = [&](std::int64_t n, std::int64_t oh, std::int64_t rows) {
+    for (std::int64_t ow = left; ow < right; ow += simd::kMaxTileCols) {
+      const std::int64_t w = std::min(ow, right - simd::kMaxTileCols);
+      simd::MaxTile t;
+      t.x = x.data() + ((n * d.in_h + oh - top) * d.in_w + w - left) * d.channels;
+      t.x_row = d.in_w * d.channels;
+      t.y_row = d.out_w * d.channels;
+      const std::int64_t at = ((n * d.out_h + oh) * d.out_w + w) * d.channels;
+      t.y = y.data() + at;
+      t.taps = narrow ? narrow + at : nullptr;
+      t.rows = int(rows);
+      t.channels = d.channels;
+      simd::max_of_tile(t);
+    }
+  };
+  const auto group = [&](std::int64_t n, std::int64_t first, std::int64_t end) {
+    const std::int64_t inner = std::max(first, top), inner_end = std::min(end, bottom);
+    if (inner < inner_end) tiles(n, inner, inner_end - inner);
+    for (std::int64_t oh = first; oh < end; ++oh) {
+      const bool tiled = oh >= inner && oh < inner_end;
+      for (std::int64_t ow = 0; ow < d.out_w; ++ow)
+        if (!tiled || ow < left || ow >= right) one(n, oh, ow);
+    }
+  };
+  parallel_for(d.batch * groups, grain_of(simd::kMaxTileRows * d.out_w * d.channels),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t first = i % groups * simd::kMaxTileRows;
+                   group(i / groups, first, std::min(first + simd::kMaxTileRows, d.out_h));
+                 }
+               });
   return true;
 }
 

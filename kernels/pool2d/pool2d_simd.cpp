@@ -42,6 +42,116 @@ ATROUS_INLINE void for_each_block(std::int64_t channels, const Body& body) {
   if (c < channels) body(channels - kLanes);
 }
 
+ATROUS_INLINE void max_of_block(const float* const* in, const std::int32_t* tap, int count, std::int64_t c,
+                                float* y, std::uint8_t* taps) {
+  Vec best = broadcast(-__builtin_inff());
+  Ints where = Ints{} + (count > 0 ? tap[0] : 0);
+  for (int k = 0; k < count; ++k) {
+    const Vec v = load(in[k] + c);
+    const Ints better = (v > best) | ((v != v) & (best == best));
+    best = better ? v : best;
+    where = better ? Ints{} + tap[k] : where;
+  }
+  store(y + c, best);
+  if (taps) store_bytes(taps + c, where);
+}
+
+// One window of 3x3 pixels, the first at x.
+__attribute__((noinline)) void window_of_block(const float* x, std::ptrdiff_t x_row, std::int64_t channels,
+                                               std::int64_t c, float* y, std::uint8_t* taps) {
+  const float* in[9];
+  std::int32_t tap[9];
+  for (int k = 0; k < 9; ++k) {
+    in[k] = x + k / 3 * x_row + k % 3 * channels;
+    tap[k] = k;
+  }
+  max_of_block(in, tap, 9, c, y, taps);
+}
+
+// Whether a NaN was among the vectors it was shown.
+class NanSeen {
+ public:
+#if defined(__AVX512F__)
+  ATROUS_INLINE void look(Vec a, Vec b) { seen_ |= _mm512_cmp_ps_mask(__m512(a), __m512(b), _CMP_UNORD_Q); }
+  ATROUS_INLINE bool any() const { return seen_ != 0; }
+
+ private:
+  __mmask16 seen_ = 0;
+#else
+  ATROUS_INLINE void look(Vec a, Vec b) { seen_ |= (a != a) | (b != b); }
+  ATROUS_INLINE bool any() const {
+    int all = 0;
+#pragma GCC unroll 8
+    for (int l = 0; l < kLanes; ++l) all |= seen_[l];
+    return all != 0;
+  }
+
+ private:
+  Ints seen_ = {};
+#endif
+};
+
+// The larger of two numbers and its place; the first of equal ones. Not for NaN.
+struct Largest {
+  Vec value;
+  Ints place;
+  ATROUS_INLINE void take(const Largest& next) {
+    const Ints better = next.value > value;
+    value = better ? next.value : value;
+    place = better ? next.place : place;
+  }
+};
+
+// Rows of the tile's pixels come one after the other, four pixels each: the largest of the middle two serves
+// both windows. Where a NaN was among them the windows are taken one by one.
+template <int kRows, bool kTaps>
+void max_of_rows(const MaxTile& t) {
+  const std::int64_t channels = t.channels;
+  for_each_block(channels, [&](std::int64_t c) ATROUS_INLINE_LAMBDA {
+    Largest best[kRows][kMaxTileCols];
+    NanSeen nan;
+#pragma GCC unroll 6
+    for (int a = 0; a < kRows + 2; ++a) {
+      const float* row = t.x + a * t.x_row + c;
+      const Vec v[4] = {load(row), load(row + channels), load(row + 2 * channels), load(row + 3 * channels)};
+      nan.look(v[0], v[1]);
+      nan.look(v[2], v[3]);
+      Largest middle{v[1], Ints{}};
+      middle.take({v[2], Ints{} + 1});
+      Largest of[kMaxTileCols] = {{v[0], Ints{}}, middle};
+      of[0].take({middle.value, middle.place + 1});
+      of[1].take({v[3], Ints{} + 2});
+#pragma GCC unroll 3
+      for (int r = 0; r < 3; ++r) {
+        const int i = a - r;  // this row is the window's row r
+        if (i < 0 || i >= kRows) continue;
+#pragma GCC unroll 2
+        for (int j = 0; j < kMaxTileCols; ++j) {
+          const Largest here{of[j].value, of[j].place + 3 * r};
+          if (r == 0)
+            best[i][j] = here;
+          else
+            best[i][j].take(here);
+        }
+      }
+    }
+    const bool plain = nan.any();
+#pragma GCC unroll 4
+    for (int i = 0; i < kRows; ++i)
+#pragma GCC unroll 2
+      for (int j = 0; j < kMaxTileCols; ++j) {
+        const std::ptrdiff_t at = i * t.y_row + j * channels;
+        if (__builtin_expect(plain, false)) {
+          window_of_block(t.x + i * t.x_row + j * channels, t.x_row, channels, c, t.y + at,
+                          kTaps ? t.taps + at : nullptr);
+          continue;
+        }
+        store(t.y + at + c, best[i][j].value);
+        if (kTaps) store_bytes(t.taps + at + c, best[i][j].place);
+      }
+  });
+}
+
 // body(first channel, channels) for each vector; the last may be in part.
 template <class Body>
 ATROUS_INLINE void for_each_part(std::int64_t channels, const Body& body) {
@@ -66,19 +176,21 @@ ATROUS_INLINE void add_pixels(const float* x, std::int64_t step, std::int64_t ch
 
 void max_of_pixels(const float* const* in, const std::int32_t* tap, int count, std::int64_t channels,
                    float* y, std::uint8_t* taps) {
-  for_each_block(
-      channels, [&](std::int64_t c) __attribute__((always_inline)) {
-        Vec best = broadcast(-__builtin_inff());
-        Ints where = Ints{} + (count > 0 ? tap[0] : 0);
-        for (int k = 0; k < count; ++k) {
-          const Vec v = load(in[k] + c);
-          const Ints better = (v > best) | ((v != v) & (best == best));
-          best = better ? v : best;
-          where = better ? Ints{} + tap[k] : where;
-        }
-        store(y + c, best);
-        if (taps) store_bytes(taps + c, where);
-      });
+  for_each_block(channels,
+                 [&](std::int64_t c) ATROUS_INLINE_LAMBDA { max_of_block(in, tap, count, c, y, taps); });
+}
+
+void max_of_tile(const MaxTile& tile) {
+  switch (tile.rows) {
+    case 1:
+      return tile.taps ? max_of_rows<1, true>(tile) : max_of_rows<1, false>(tile);
+    case 2:
+      return tile.taps ? max_of_rows<2, true>(tile) : max_of_rows<2, false>(tile);
+    case 3:
+      return tile.taps ? max_of_rows<3, true>(tile) : max_of_rows<3, false>(tile);
+    default:
+      return tile.taps ? max_of_rows<4, true>(tile) : max_of_rows<4, false>(tile);
+  }
 }
 
 void sum_where_largest(const float* dy, const std::uint8_t* taps, const std::int64_t* from,

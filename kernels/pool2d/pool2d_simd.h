@@ -1,13 +1,14 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 #include "atrous/kernels/simd.h"
 
-// Pooling of floats, one pixel at a time with all its channels, vectorised over channels. The caller finds
-// the pixels under a window; nothing here knows of images. Channels go in blocks of one vector, the last of
-// which starts at channels - lanes and may overlap the one before: so channels is at least the widest
-// vector, 16.
+// Pooling of floats, one pixel (or tile) at a time with all its channels, vectorised over channels. The
+// caller finds the pixels under a window; nothing here knows of images. Channels go in blocks of one vector,
+// the last of which starts at channels - lanes and may overlap the one before: so channels is at least the
+// widest vector, 16.
 
 namespace atrous::kernels::simd {
 
@@ -15,6 +16,19 @@ namespace atrous::kernels::simd {
 /// `taps` is null. Without pixels (count 0): minus infinity and 0.
 ATROUS_SIMD(max_of_pixels, const float* const* in, const std::int32_t* tap, int count, std::int64_t channels,
             float* y, std::uint8_t* taps);
+/// max_of_pixels for rows x 2 neighbouring windows of 3x3 at stride 1 that lie inside of the image: maxima of
+/// three in a row serve the three windows that hold them.
+struct MaxTile {
+  const float* x = nullptr;             ///< the first window's first pixel
+  std::ptrdiff_t x_row = 0, y_row = 0;  ///< floats to the next row; pixels are `channels` apart
+  float* y = nullptr;
+  std::uint8_t* taps = nullptr;  ///< row*3 + column of the first largest, laid out as y; or null
+  int rows = 1;                  ///< at most kMaxTileRows
+  std::int64_t channels = 0;
+};
+inline constexpr int kMaxTileRows = 4, kMaxTileCols = 2;
+ATROUS_SIMD(max_of_tile, const MaxTile& tile);
+
 /// dx[c] = sum over k of dy[from[k] + c] where taps[from[k] + c] == tap[k]
 ATROUS_SIMD(sum_where_largest, const float* dy, const std::uint8_t* taps, const std::int64_t* from,
             const std::int32_t* tap, int count, std::int64_t channels, float* dx);
