@@ -12,13 +12,12 @@
 
 namespace atrous::kernels {
 
-/// Whether a result is better written past the cache: it begins on a line and is larger than the cache, so
-/// that what it would push out is read sooner than it is. Kernels that write whole lines alone ask for that,
-/// too.
+/// Whether a result is better written past the cache: it begins on a line and is larger than `cached` bytes,
+/// so that what it would push out is read sooner than it is. Kernels that write whole lines alone ask for
+/// that, too.
 template <class T>
-bool leaves_cache(Span<T> result) {
-  constexpr std::int64_t kCached = 14 << 20;
-  return result.size() * std::int64_t(sizeof(T)) > kCached && std::uintptr_t(result.data()) % 64 == 0;
+bool leaves_cache(Span<T> result, std::int64_t cached = 14 << 20) {
+  return result.size() * std::int64_t(sizeof(T)) > cached && std::uintptr_t(result.data()) % 64 == 0;
 }
 
 /// Waits until what this thread wrote by store_past_cache is visible to other threads. At the

@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "atrous/core/parallel.h"
 #include "tests/support/catch.h"
 #include "tests/support/guarded.h"
 
@@ -92,6 +93,22 @@ TEST_CASE("batch_norm: many pixels at mean 100 and deviation 0.6 lose nothing", 
   CHECK(std::abs(got.var[0] - var) < 1e-6);
   CHECK(gap(got.y, truth.y) < 1e-6);
   CHECK(gap(got.dx, truth.dx) < 1e-5);
+}
+
+TEST_CASE("batch_norm: results larger than the cache are written past it, and right",
+          "[kernels][batch_norm]") {
+  const BatchNormDims d{2100, 1024};  // 8.6 MB
+  const auto x = random_values<double>(d.pixels * d.channels, 1),
+             dy = random_values<double>(d.pixels * d.channels, 2);
+  const Trained<double> truth(d, x, dy);
+  const std::vector<float> fx(x.begin(), x.end()), fdy(dy.begin(), dy.end());
+  const Trained<float> first(d, fx, fdy);
+  CHECK(gap(first.y, truth.y) < 2e-6);
+  CHECK(gap(first.dx, truth.dx) < 2e-6);
+  const ThreadsScope scope(3);
+  const Trained<float> again(d, fx, fdy);
+  CHECK(again.y.values() == first.y.values());
+  CHECK(again.dx.values() == first.dx.values());
 }
 
 TEST_CASE("batch_norm: running averages move by the unbiased variance, or not at all",
