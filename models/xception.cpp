@@ -33,7 +33,9 @@ std::vector<Row> entry_of(int depth) {
 }  // namespace
 
 XceptionUnit::XceptionUnit(const Settings& s, const layers::BatchNormConstants& constants)
-    : relu_behind_(s.relu_behind), adds_input_(s.shortcut == Shortcut::input) {
+    : relu_behind_(s.relu_behind),
+      relu_first_(!s.relu_behind && !s.rectified),
+      adds_input_(s.shortcut == Shortcut::input) {
   const Activation activation = s.relu_behind ? Activation::relu : Activation::none;
   std::int64_t in = s.in_channels;
   for (std::size_t i = 0; i < 3; ++i) {
@@ -57,7 +59,7 @@ XceptionUnit::XceptionUnit(const Settings& s, const layers::BatchNormConstants& 
 
 Variable XceptionUnit::first_two(const Variable& x, Activation then) {
   const Activation between = relu_behind_ ? Activation::none : Activation::relu;
-  return convs_[1]->forward(convs_[0]->forward(relu_behind_ ? x : relu(x), {}, between), {}, then);
+  return convs_[1]->forward(convs_[0]->forward(relu_first_ ? relu(x) : x, {}, between), {}, then);
 }
 
 Variable XceptionUnit::last(const Variable& x, const Variable& y) {
@@ -113,6 +115,7 @@ Xception::Xception(int depth, const BackboneOptions& options)
                                     .stride = step.stride,
                                     .rate = step.rate,
                                     .relu_behind = relu_behind,
+                                    .rectified = units_.empty(),  // by the stem
                                     .init = convention.xception_init};
     for (std::size_t i = 0; i < 3; ++i) settings.channels[i] = scaled(row.channels[i]);
     in = settings.channels[2];

@@ -20,6 +20,7 @@ class XceptionUnit : public layers::Layer {
     Shortcut shortcut;
     std::int64_t stride, rate;
     bool relu_behind;  ///< relus behind the batch norms
+    bool rectified;    ///< what comes in has been through a relu: the one in front would change nothing
     layers::Initialiser init;
   };
   XceptionUnit(const Settings& settings, const layers::BatchNormConstants& constants);
@@ -36,7 +37,7 @@ class XceptionUnit : public layers::Layer {
   // The third, of what the relu in front of it made, and the shortcut.
   Variable last(const Variable& x, const Variable& y);
 
-  bool relu_behind_, adds_input_;
+  bool relu_behind_, relu_first_, adds_input_;
   std::vector<std::unique_ptr<layers::SeparableConvBn>> convs_;
   std::unique_ptr<layers::ConvBn> shortcut_;
 };
