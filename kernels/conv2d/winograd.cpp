@@ -67,21 +67,14 @@ class Worker {
  public:
   Worker(const Job& job, float* a, float* sums) : j_(job), b_(job.blocking), a_(a), sums_(sums) {}
 
-  void run(std::size_t first, std::size_t last) {
-    std::int64_t all = 0;
-    for (std::size_t t = first; t < last; ++t) all += j_.patches[t].pairs;
-    const std::int64_t blocks = (all + b_.block_points - 1) / b_.block_points;
-    for (std::size_t begin = first, end; begin < last; begin = end) {
-      std::int64_t used = 0;
-      for (end = begin; end < last && used * blocks < all; ++end)  // blocks of equal size
-        used += j_.patches[end].pairs;
-      place(begin, end);
-      for (std::int64_t block = 0; block < b_.depth_blocks; ++block) {
-        transform_inputs(begin, begin, end, block);
-        multiply(block, 0, panels_.count());
-      }
-      transform_outputs(begin, begin, end);
+  // A block of patches.
+  void run(std::size_t begin, std::size_t end) {
+    place(begin, end);
+    for (std::int64_t block = 0; block < b_.depth_blocks; ++block) {
+      transform_inputs(begin, begin, end, block);
+      for (int slot = 0; slot < b_.cut.slot_count; ++slot) multiply(block, slot);
     }
+    transform_outputs(begin, begin, end);
   }
 
   // Finds room for the transformed patches [begin, end).
@@ -131,16 +124,16 @@ class Worker {
     });
   }
 
-  // Panels [begin, end) of packed weights.
-  void multiply(std::int64_t block, std::int64_t begin, std::int64_t end) const {
+  // One pair of points and its packed weights.
+  void multiply(std::int64_t block, int slot) const {
     const std::int64_t depth = b_.depth_of(block);
-    const float* weights = j_.packed + block * b_.block_depth * b_.cut.slot_count * panels_.packed_columns();
-    for (int slot = 0; slot < b_.cut.slot_count; ++slot, weights += depth * panels_.packed_columns())
-      for (std::int64_t p = begin; p < end; ++p)
-        multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true);
+    const float* weights =
+        j_.packed + (block * b_.block_depth * b_.cut.slot_count + slot * depth) * panels_.packed_columns();
+    for (std::int64_t p = 0; p < panels_.count(); ++p)
+      multiply(slots_[slot], block, p, weights + p * b_.tile.columns * depth, true);
   }
-  // The same of weights as they are: the taps of a panel are gathered, and transformed for a few pairs of
-  // points at a time.
+  // All pairs of points and panels [begin, end) of weights as they are: the taps of a panel are gathered, and
+  // transformed for a few pairs of points at a time.
   void multiply_plain(std::int64_t block, std::int64_t begin, std::int64_t end,
                       const std::vector<SlotGroup>& groups, float* scratch) const {
     const std::int64_t depth = b_.depth_of(block);
@@ -332,6 +325,19 @@ std::int64_t panel_size(const WinogradBlocking& b) {
   return 9 * panel + std::min(kGroupSlots, b.cut.slot_count) * (panel + kSlotGap);
 }
 
+// Calls body(part, begin, end) on pieces of 0..n-1 as threads come for them, at most `most_parts`, each
+// element of which takes `work` steps.
+template <class Body>
+void share_out(std::int64_t n, std::int64_t most_parts, std::int64_t work, const Body& body) {
+  const std::int64_t parts = std::min({n, most_parts, 1 + n * work / kPartWork});
+  WorkShares shares(n, parts);
+  parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t part = first; part < last; ++part)
+      while (const WorkShares::Piece piece = shares.take(part, n / (16 * parts), n / (4 * parts)))
+        body(part, piece.begin, piece.end);
+  });
+}
+
 // The bias goes to the front of the workspace.
 void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspace) {
   const WinogradBlocking& b = job.blocking;
@@ -349,43 +355,41 @@ void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspa
     Worker all(job, scratch, scratch + b.a_size());
     all.place(0, patches.size());
     const std::int64_t panels = Panels{b.tile, b.columns}.count(), count = std::int64_t(patches.size());
-    const std::int64_t parts =
-        std::min<std::int64_t>({threads(), panels, job.packed ? panels : (left - each) / panel_size(b)});
+    const std::int64_t points = b.cut.points / count;  // of a patch
     for (std::int64_t block = 0; block < b.depth_blocks; ++block) {
-      parallel_for(count, grain_of(b.cut.points / count * b.block_depth),
-                   [&](std::int64_t begin, std::int64_t end) {
-                     Worker(all).transform_inputs(0, std::size_t(begin), std::size_t(end), block);
-                   });
-      parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
-        for (std::int64_t part = begin; part < end; ++part) {
-          const std::int64_t first = panels * part / parts, last = panels * (part + 1) / parts;
-          if (job.packed)
-            all.multiply(block, first, last);
-          else
-            all.multiply_plain(block, first, last, groups, scratch + each + part * panel_size(b));
-        }
-      });
+      share_out(count, threads(), points * b.block_depth,
+                [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                  Worker(all).transform_inputs(0, std::size_t(begin), std::size_t(end), block);
+                });
+      if (job.packed)
+        share_out(b.cut.slot_count, threads(), kPartWork,
+                  [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+                    for (std::int64_t slot = begin; slot < end; ++slot) all.multiply(block, int(slot));
+                  });
+      else
+        share_out(panels, std::min<std::int64_t>(threads(), (left - each) / panel_size(b)), kPartWork,
+                  [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
+                    all.multiply_plain(block, begin, end, groups, scratch + each + part * panel_size(b));
+                  });
     }
-    parallel_for(count, grain_of(b.cut.points / count * b.columns),
-                 [&](std::int64_t begin, std::int64_t end) {
-                   Worker(all).transform_outputs(0, std::size_t(begin), std::size_t(end));
-                 });
+    share_out(count, threads(), points * b.columns, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+      Worker(all).transform_outputs(0, std::size_t(begin), std::size_t(end));
+    });
     return;
   }
-  // Patches are shared out by their products. Results do not depend on it.
+  // Blocks of nearly equal size, as many for each thread. Results do not depend on them.
   const std::int64_t parts =
       std::min<std::int64_t>({threads(), left / each, 1 + b.cut.points * b.depth * b.columns / kPartWork});
-  const auto part_begin = [&](std::int64_t part) {
-    std::int64_t sum = 0;
-    std::size_t i = 0;
-    while (i < patches.size() && sum * parts < b.cut.points * part) sum += patches[i++].pairs;
-    return i;
-  };
-  parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
-    for (std::int64_t part = begin; part < end; ++part) {
-      float* own = scratch + part * each;
-      Worker(job, own, own + b.a_size()).run(part_begin(part), part_begin(part + 1));
-    }
+  const std::int64_t blocks = round_up((b.cut.points + b.block_points - 1) / b.block_points, parts);
+  RecycledVector<std::size_t> begins;
+  std::int64_t sum = 0;
+  for (std::size_t i = 0; i < patches.size(); sum += patches[i++].pairs)
+    while (sum * blocks >= b.cut.points * std::int64_t(begins.size())) begins.push_back(i);
+  begins.resize(std::size_t(blocks + 1), patches.size());
+  share_out(blocks, parts, kPartWork, [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
+    float* own = scratch + part * each;
+    for (std::size_t i = std::size_t(begin); i < std::size_t(end); ++i)
+      Worker(job, own, own + b.a_size()).run(begins[i], begins[i + 1]);
   });
 }
 
