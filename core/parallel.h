@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <cstdint>
 #include <type_traits>
@@ -110,5 +111,20 @@ class WorkShares {
   const std::int64_t n_, scale_;
   RecycledVector<Share> shares_;
 };
+
+/// Calls body(part, begin, end) on such pieces of 0..n-1, a quarter to a sixteenth of a part each; the pieces
+/// of one part come one after the other, so that it may have memory of its own. At most `most_parts` parts,
+/// fewer where an element takes few of kPartWork's steps.
+template <class Body>
+void share_out(std::int64_t n, std::int64_t most_parts, std::int64_t work, Body&& body) {
+  const std::int64_t by_work = work < kPartWork ? 1 + n * work / kPartWork : n;
+  const std::int64_t parts = std::max<std::int64_t>(1, std::min({n, most_parts, by_work}));
+  WorkShares shares(n, parts);
+  parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
+    for (std::int64_t part = first; part < last; ++part)
+      while (const WorkShares::Piece piece = shares.take(part, n / (16 * parts), n / (4 * parts)))
+        body(part, piece.begin, piece.end);
+  });
+}
 
 }  // namespace atrous

@@ -325,19 +325,6 @@ std::int64_t panel_size(const WinogradBlocking& b) {
   return 9 * panel + std::min(kGroupSlots, b.cut.slot_count) * (panel + kSlotGap);
 }
 
-// Calls body(part, begin, end) on pieces of 0..n-1 as threads come for them, at most `most_parts`, each
-// element of which takes `work` steps.
-template <class Body>
-void share_out(std::int64_t n, std::int64_t most_parts, std::int64_t work, const Body& body) {
-  const std::int64_t parts = std::min({n, most_parts, 1 + n * work / kPartWork});
-  WorkShares shares(n, parts);
-  parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
-    for (std::int64_t part = first; part < last; ++part)
-      while (const WorkShares::Piece piece = shares.take(part, n / (16 * parts), n / (4 * parts)))
-        body(part, piece.begin, piece.end);
-  });
-}
-
 // The bias goes to the front of the workspace.
 void run_job(Job job, const Conv2dEpilogue<float>& epilogue, Span<float> workspace) {
   const WinogradBlocking& b = job.blocking;

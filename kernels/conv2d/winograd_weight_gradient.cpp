@@ -10,8 +10,8 @@
 #include "atrous/kernels/conv2d/winograd_simd.h"
 
 // Blocks of patches, cut by the sizes alone, one after the other: all threads transform a block's patches,
-// then each thread adds the block's products to the sums of its own pairs of points. These sums are kept for
-// all pairs of points, in tiles, until the last block is in.
+// then each adds the products of some pairs of points to their sums. These sums are kept for all pairs of
+// points, in tiles, until the last block is in.
 
 namespace atrous::kernels {
 namespace {
@@ -108,7 +108,6 @@ class Pass {
   }
 
   std::int64_t items() const { return std::int64_t(slots_.size()) * item_groups(); }
-  double cost(std::int64_t item) const { return double(slots_[std::size_t(item / item_groups())].rows); }
 
   // Adds the products of one pair of points, for some tiles of rows.
   void multiply(std::int64_t item, bool add) const {
@@ -202,18 +201,6 @@ class Pass {
                [kMostPairs];  // by the schemes of a patch: -1 for unused pairs
 };
 
-// Parts of nearly equal cost: calls f(item) for each item of the part.
-template <class Cost, class F>
-void for_part(std::int64_t items, std::int64_t part, std::int64_t parts, const Cost& cost, const F& f) {
-  double all = 0, before = 0;
-  for (std::int64_t i = 0; i < items; ++i) all += cost(i);
-  for (std::int64_t i = 0; i < items; ++i) {
-    const double middle = before + cost(i) / 2;
-    before += cost(i);
-    if (std::min(parts - 1, std::int64_t(middle * double(parts) / all)) == part) f(i);
-  }
-}
-
 WinogradWeightGradientBlocking cheaper_blocking(const Conv2dDims& d) {
   const WinogradWeightGradientBlocking small(d, kSmallWinograd), large(d, kLargeWinograd);
   return kLargeWinogradGain * large.cost() < small.cost() ? large : small;
@@ -264,7 +251,6 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
                               Span<const float> x, Span<const float> dy, Span<float> workspace,
                               Span<float> dweight) {
   float* const sums = workspace.data() + b.points_size();
-  const std::int64_t parts = threads();
   Pass pass(b, dims, x.data(), dy.data(), workspace.data(), sums);
   const auto& patches = pass.patches();
   bool add = false;
@@ -275,11 +261,8 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
     parallel_for(std::int64_t(end - begin), [&](std::int64_t first, std::int64_t last) {
       pass.transform(begin + std::size_t(first), begin + std::size_t(last));
     });
-    parallel_for(parts, [&](std::int64_t first, std::int64_t last) {
-      for (std::int64_t part = first; part < last; ++part)
-        for_part(
-            pass.items(), part, parts, [&](std::int64_t i) { return pass.cost(i); },
-            [&](std::int64_t i) { pass.multiply(i, add); });
+    share_out(pass.items(), threads(), kPartWork, [&](std::int64_t, std::int64_t first, std::int64_t last) {
+      for (std::int64_t item = first; item < last; ++item) pass.multiply(item, add);
     });
   }
   const std::vector<float> factors = winograd_factors(b.cut);

@@ -210,6 +210,27 @@ TEST_CASE("WorkShares: counts beyond 32 bits", "[core][parallel]") {
   CHECK(sum == n);
 }
 
+TEST_CASE("share_out: every element once, the pieces of one part one after the other", "[core][parallel]") {
+  for (const int team : {1, 2, 7})
+    for (const std::int64_t n : {0, 1, 3, 36, 1000})
+      for (const std::int64_t work : {std::int64_t(1), kPartWork}) {
+        const ThreadsScope scope(team);
+        std::vector<std::atomic<int>> visits(static_cast<std::size_t>(n)),
+            busy(static_cast<std::size_t>(team));
+        std::atomic<int> together = 0, most_part = 0;
+        share_out(n, team, work, [&](std::int64_t part, std::int64_t begin, std::int64_t end) {
+          if (++busy[std::size_t(part)] > 1) ++together;
+          if (part > 0) ++most_part;
+          for (std::int64_t i = begin; i < end; ++i) ++visits[std::size_t(i)];
+          --busy[std::size_t(part)];
+        });
+        INFO(n << " elements of " << work << ", " << team << " threads");
+        CHECK(std::all_of(visits.begin(), visits.end(), [](const auto& v) { return v == 1; }));
+        CHECK(together == 0);
+        if (work == 1) CHECK(most_part == 0);  // too little for a second thread
+      }
+}
+
 TEST_CASE("set_threads: 1 to 1024, not inside of a loop", "[core][parallel]") {
   CHECK(threads() >= 1);
   CHECK_THROWS_AS(set_threads(0), ValueError);
