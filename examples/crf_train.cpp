@@ -224,6 +224,7 @@ int main(int argc, char** argv) {
   app.add_option("--out", flags.out, "Folder for the results")->capture_default_str();
   flags.crf.add_to(app, "where the CRF starts; default: demo with 5 iterations");
   flags.common.add_run(app);
+  flags.common.add_json(app);
   flags.common.add_ignore_label(app);
   return run(app, argc, argv, [&] { Experiment(flags).run(); });
 }

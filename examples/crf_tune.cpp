@@ -265,6 +265,7 @@ int main(int argc, char** argv) {
   flags.segment.add_network_to(app);
   flags.crf.add_to(app, "default: v2");
   flags.common.add_run(app);
+  flags.common.add_json(app);
   flags.common.add_ignore_label(app);
   return run(app, argc, argv, [&] { tune(flags); });
 }

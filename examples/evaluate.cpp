@@ -41,6 +41,7 @@ int main(int argc, char** argv) {
   add_split(app, flags.split);
   flags.segment.add_to(app);
   flags.common.add_run(app);
+  flags.common.add_json(app);
   flags.common.add_tf32(app);
   flags.common.add_ignore_label(app);
   return run(app, argc, argv, [&] { evaluate_all(flags); });

@@ -192,5 +192,6 @@ int main(int argc, char** argv) {
   app.add_flag("--prepared", flags.prepared,
                "Run the model as `segment` does, its weights folded and packed once");
   flags.common.add_run(app);
+  flags.common.add_json(app);
   return run(app, argc, argv, [&] { parity(flags); });
 }

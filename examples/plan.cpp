@@ -129,6 +129,7 @@ int main(int argc, char** argv) {
       "run are rehearsed, and nothing is computed.");
   flags.common.add_model(app);
   flags.common.add_run(app);
+  flags.common.add_json(app);
   app.add_option("--size", flags.size, "HxW of the images, or of the training crops")->capture_default_str();
   app.add_option("--batch", flags.batch, "Images at once")
       ->capture_default_str()

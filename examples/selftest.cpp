@@ -117,6 +117,7 @@ int main(int argc, char** argv) {
       "else. Numbers are the largest deviations. The last line says PASS or FAIL; the exit status is 0 or "
       "1.");
   flags.common.add_run(app);
+  flags.common.add_json(app);
   app.add_option("--seed", flags.common.seed, "Of the inputs")->capture_default_str();
   app.add_flag("--quick", flags.quick, "The small shapes alone");
   app.add_option("--checks", flags.checks, "Which: gradient,adjoint,oracle,repeats")

@@ -36,7 +36,7 @@ void CommonFlags::add_model(CLI::App& app) {
   app.add_option("--output-stride", output_stride,
                  "Input pixels per feature pixel: 4, 8, 16 or 32 (default: the model's)")
       ->check(CLI::IsMember({4, 8, 16, 32}));
-  app.add_option("--width", width, "Width multiplier of MobileNet backbones")
+  app.add_option("--width", width, "Multiplier of the backbone's channels")
       ->capture_default_str()
       ->check(CLI::Range(0.05, 4.0));
   app.add_flag_callback(
@@ -52,6 +52,9 @@ void CommonFlags::add_run(CLI::App& app) {
   app.add_option("--device", device, "cpu, cuda or cuda:N")->capture_default_str();
   app.add_option("--threads", threads, "Threads (default: the processors this process may use)")
       ->check(CLI::Range(1, 1024));
+}
+
+void CommonFlags::add_json(CLI::App& app) {
   app.add_option("--json", json, "Also write the results to this file, for machines");
 }
 

@@ -38,6 +38,7 @@ struct CommonFlags {
 
   void add_model(CLI::App& app);
   void add_run(CLI::App& app);
+  void add_json(CLI::App& app);
   void add_tf32(CLI::App& app);
   void add_ignore_label(CLI::App& app);
   /// Sets threads and whether TF32 is allowed, and gives the device, which is there; after parsing.

@@ -66,6 +66,7 @@ void TrainOptions::add_to(CLI::App& app) {
   app.option_defaults()->take_last();  // scripts give defaults, arguments behind them win
   common.add_model(app);
   common.add_run(app);
+  common.add_json(app);
   common.add_tf32(app);
   common.add_ignore_label(app);
   app.add_option("--seed", common.seed, "Of weights, scenes, order, augmentation and dropout")
