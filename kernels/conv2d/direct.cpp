@@ -1,7 +1,6 @@
 #include "atrous/kernels/conv2d/direct.h"
 
 #include <algorithm>
-#include <cassert>
 #include <limits>
 
 #include "atrous/core/parallel.h"
@@ -19,7 +18,7 @@ namespace {
 
 using simd::kMostTileRows;
 
-constexpr std::int64_t kMostBlockTiles = 18;  // 112 pixels in tiles of six rows, the lowest that there are
+constexpr std::int64_t kMostBlockTiles = kDirectBlockRows / simd::kLeastTileRows;
 
 struct Job {
   const DirectBlocking& blocking;
@@ -46,9 +45,7 @@ struct BlockTile {
 
 class Worker {
  public:
-  Worker(const Job& job, float* a, float* sums) : j_(job), b_(job.blocking), a_(a), sums_(sums) {
-    assert(b_.block_tiles <= kMostBlockTiles);
-  }
+  Worker(const Job& job, float* a, float* sums) : j_(job), b_(job.blocking), a_(a), sums_(sums) {}
 
   void run(std::int64_t first, std::int64_t last) {
     for (std::int64_t at = first; at < last; at += b_.block_tiles) {

@@ -23,6 +23,8 @@ bool window_sums(const Conv2dDims& dims);
 /// multiplies pairs, and sums that are long enough to be worth the rounding of a tile.
 bool takes_bf16_pairs(Gather direction, const Conv2dDims& dims);
 
+inline constexpr std::int64_t kDirectBlockRows = 112;  ///< pixels of a block
+
 /// How one direction of a convolution is cut into products.
 struct DirectBlocking {
   DirectBlocking(Gather direction, const Conv2dDims& dims);

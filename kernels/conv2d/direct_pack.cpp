@@ -13,7 +13,6 @@ namespace atrous::kernels {
 namespace {
 
 constexpr std::int64_t kBlockDepth = 256;    // an A tile and a panel of B of it share the L1 cache
-constexpr std::int64_t kBlockRows = 112;     // pixels of a block
 constexpr std::int64_t kBlockColumns = 512;  // their sums leave half of the L2 cache to A and the weights
 constexpr std::int64_t kFewChannels = 16;    // up to here whole windows are summed at once
 constexpr std::int64_t kPairedChannels = 32, kPairedWeights = 2048;  // by then rounding a tile is repaid
@@ -53,7 +52,7 @@ DirectBlocking::DirectBlocking(Gather way, const Conv2dDims& d) : tile(simd::til
   depth_blocks = (depth + block_depth - 1) / block_depth;
   block_columns = round_up(columns, tile.columns);
   if (!in_place) block_columns = std::min(block_columns, kBlockColumns);
-  block_tiles = kBlockRows / tile.rows;
+  block_tiles = kDirectBlockRows / tile.rows;
 }
 
 std::int64_t DirectBlocking::packed_size() const { return taps * depth * round_up(columns, tile.lanes); }

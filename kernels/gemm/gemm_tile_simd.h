@@ -15,7 +15,7 @@ namespace atrous::kernels::simd {
 
 /// Floats of one row that lie together in a chunked A.
 inline constexpr int kChunk = 16;
-inline constexpr int kMostTileRows = 14, kMostTileColumns = 32;
+inline constexpr int kLeastTileRows = 6, kMostTileRows = 14, kMostTileColumns = 32;  // of any TileShape
 
 /// Size of the register tile; `lanes` is the vector.
 struct TileShape {
@@ -68,6 +68,8 @@ inline constexpr int kTileRows = 14, kTileVectors = 2;
 // 12 sums in 16 registers.
 inline constexpr int kTileRows = 6, kTileVectors = 2;
 #endif
+static_assert(kLeastTileRows <= kTileRows && kTileRows <= kMostTileRows);
+static_assert(kTileVectors * ATROUS_VECTOR_BYTES / 4 <= kMostTileColumns);
 }  // namespace ATROUS_ISA
 #endif
 
