@@ -1,6 +1,6 @@
 #include "atrous/kernels/batch_norm/batch_norm_activation.h"
 
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

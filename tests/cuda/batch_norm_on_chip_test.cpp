@@ -4,7 +4,7 @@
 #include <string>
 
 #include "atrous/kernels/batch_norm/batch_norm_activation.h"
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

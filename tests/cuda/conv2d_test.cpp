@@ -8,8 +8,8 @@
 
 #include "atrous/kernels/conv2d/conv2d_body.h"
 #include "atrous/kernels/conv2d/implicit_gemm.h"
-#include "tests/cuda/against_double.h"
 #include "tests/cuda/conv_support.h"
+#include "tests/support/against_double.h"
 
 namespace atrous::tests {
 namespace {

@@ -3,7 +3,7 @@
 #include <cmath>
 #include <limits>
 
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

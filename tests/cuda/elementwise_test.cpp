@@ -8,7 +8,7 @@
 
 #include "atrous/kernels/elementwise/dropout.h"
 #include "atrous/kernels/elementwise/scale_channels.h"
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

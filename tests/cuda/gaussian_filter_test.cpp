@@ -1,7 +1,7 @@
 #include "atrous/kernels/gaussian_filter/gaussian_filter.h"
 
 #include "atrous/kernels/gaussian_filter/separable_gaussian.h"
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

@@ -2,7 +2,7 @@
 
 #include <tuple>
 
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

@@ -1,7 +1,7 @@
 #include "atrous/kernels/resize/resize.h"
 
 #include "atrous/kernels/softmax/softmax.h"
-#include "tests/cuda/against_double.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/cuda.h"
 #include "tests/support/guarded.h"

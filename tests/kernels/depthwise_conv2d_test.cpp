@@ -8,6 +8,7 @@
 #include "atrous/core/parallel.h"
 #include "atrous/core/random.h"
 #include "atrous/kernels/elementwise/elementwise.h"
+#include "tests/support/against_double.h"
 #include "tests/support/catch.h"
 #include "tests/support/guarded.h"
 
@@ -52,17 +53,6 @@ struct Problem {
     return {y.values(), dx.values(), dweight.values()};
   }
 };
-
-// The largest difference over the largest value; infinite if only one of them is NaN.
-double gap(const std::vector<float>& got, const std::vector<double>& truth) {
-  double largest = 1e-6, worst = 0;
-  for (const double t : truth) largest = std::max(largest, std::abs(t));
-  for (std::size_t i = 0; i < truth.size(); ++i) {
-    const double d = std::abs(double(got[i]) - truth[i]);
-    if (!(d <= worst)) worst = std::isnan(d) ? INFINITY : d;
-  }
-  return worst / largest;
-}
 
 DepthwiseConv2dDims sized(DepthwiseConv2dDims d) {
   d.out_h = window_positions(d.in_h, d.padding.top, d.padding.bottom, d.window_h, d.rate.h, d.stride.h);

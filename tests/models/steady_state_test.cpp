@@ -64,7 +64,7 @@ TEST_CASE("prepared models: from the third image on nothing is allocated", "[mod
     CHECK(after.requests - before.requests == 2);  // the arena's block and the logits
     CHECK(after.system_calls == before.system_calls);
     CHECK(after.in_use == before.in_use);
-    if (image > 2) CHECK(g_calls == 0);
+    CHECK(g_calls <= (image == 2 ? 1 : 0));
   }
 }
 

@@ -7,7 +7,7 @@
 
 #include "atrous/core/dtype.h"
 
-// Results of CUDA kernels against the CPU's in double, from the same inputs.
+// Results of kernels against the plain ones in double, from the same inputs.
 
 namespace atrous::tests {
 
