@@ -178,8 +178,14 @@ Readers readers_of(const ResizeAxis& axis, std::int64_t k, float* weights) {
 
 }  // namespace
 
+// Rows first: the rows of dy that read one row of a block of columns are summed as they lie, a stream each,
+// and the sum is gathered by columns from the cache. Every row of dy is summed for the two input rows that it
+// was blended from; the second time it comes from the L2, where the rows of a block have room. Gathered in
+// windows of rows and columns, 513x513x256 took twice as long. A pixel whose outputs have no room is gathered
+// so.
 bool fast_resize_bilinear_backward(const ResizeDims& d, Span<const float> dy, Span<float> dx) {
   constexpr std::int64_t kColumns = 64, kWeights = 2048;
+  constexpr std::int64_t kSum = 1 << 14;  // floats of a block's sum: 64 kB, a sixteenth of an L2
   const ResizeAxis rows = rows_of(d), columns = columns_of(d);
   // Outputs that read one input, at most.
   const auto most = [](const ResizeAxis& axis) {
@@ -188,17 +194,19 @@ bool fast_resize_bilinear_backward(const ResizeDims& d, Span<const float> dy, Sp
       widest = std::max(widest, axis.first(k + 1) - axis.first(k - 1));
     return widest;
   };
-  const std::int64_t widest = most(columns);
+  const std::int64_t widest = std::max<std::int64_t>(most(columns), 1);
   if (widest > kWeights || most(rows) > kWeights) return false;
-  const std::int64_t block = std::min(kColumns, kWeights / std::max<std::int64_t>(widest, 1));
+  // The outputs of 2 k - 1 neighbouring columns are those of k single ones at most.
+  const std::int64_t fit = 2 * (kSum / std::max<std::int64_t>(widest * d.channels, 1)) - 1;
+  const std::int64_t block = std::min({kColumns, kWeights / widest, std::max<std::int64_t>(fit, 1)});
   const std::int64_t blocks = (d.in_w + block - 1) / block, out_row = d.out_w * d.channels;
-  // Rows are the outer cut, blocks of columns the inner one: a map of a single row has work for several
+  // Blocks of columns are the outer cut, rows the inner one: a map of a single row has work for several
   // threads, too.
   const std::int64_t grain = grain_of(block * d.channels);
   parallel_for(blocks * d.batch * d.in_h, grain, [&](std::int64_t begin, std::int64_t end) {
-    float weights[kWeights], row_weights[kWeights];
+    float weights[kWeights], row_weights[kWeights], sum[kSum];
     simd::ResizeWindow windows[kColumns];
-    std::int64_t filled = -1;
+    std::int64_t filled = -1, low = 0, width = 0;  // outputs low .. low + width - 1 read the block
     for (std::int64_t i = begin; i < end; ++i) {
       const std::int64_t b = i / (d.batch * d.in_h), row = i % (d.batch * d.in_h);
       const std::int64_t first = b * block, count = std::min(block, d.in_w - first);
@@ -209,12 +217,20 @@ bool fast_resize_bilinear_backward(const ResizeDims& d, Span<const float> dy, Sp
           windows[j] = {r.first, r.count, next};
           next += r.count;
         }
+        low = windows[0].first, width = windows[count - 1].first + windows[count - 1].count - low;
+        for (std::int64_t j = 0; j < count; ++j) windows[j].first -= low;
         filled = b;
       }
       const Readers r = readers_of(rows, row % d.in_h, row_weights);
-      const float* from = dy.data() + (row / d.in_h * d.out_h + r.first) * out_row;
-      simd::resize_gather(from, out_row, row_weights, r.count, d.channels, windows, count,
-                          dx.data() + (row * d.in_w + first) * d.channels);
+      const float* from = dy.data() + (row / d.in_h * d.out_h + r.first) * out_row + low * d.channels;
+      float* to = dx.data() + (row * d.in_w + first) * d.channels;
+      if (fit < 1) {
+        simd::resize_gather(from, out_row, row_weights, r.count, d.channels, windows, count, to);
+        continue;
+      }
+      const float one = 1;
+      simd::resize_sum_rows(from, out_row, row_weights, r.count, width * d.channels, sum);
+      simd::resize_gather(sum, 0, &one, 1, d.channels, windows, count, to);
     }
   });
   return true;

@@ -145,6 +145,25 @@ void resize_gather(const float* dy, long stride, const float* row_weights, long 
   }
 }
 
+void resize_sum_rows(const float* rows, long stride, const float* weights, long count, long n, float* sum) {
+  long i = 0;
+  for (; i + 4 * kLanes <= n; i += 4 * kLanes) {
+    Vec total[4]{};
+    for (long r = 0; r < count; ++r)
+#pragma GCC unroll 4
+      for (long k = 0; k < 4; ++k)
+        total[k] += broadcast(weights[r]) * load(rows + r * stride + i + k * kLanes);
+#pragma GCC unroll 4
+    for (long k = 0; k < 4; ++k) store(sum + i + k * kLanes, total[k]);
+  }
+  for (; i < n; i += kLanes) {
+    const long lanes = n - i < kLanes ? n - i : kLanes;
+    Vec total{};
+    for (long r = 0; r < count; ++r) total += broadcast(weights[r]) * load_part(rows + r * stride + i, lanes);
+    store_part(sum + i, total, lanes);
+  }
+}
+
 void resize_share(const float* line, long n, float row_weight, float* upper, float* lower) {
   const auto add = [&](float* to, float weight) ATROUS_INLINE_LAMBDA {
     long i = 0;

@@ -40,6 +40,10 @@ struct ResizeWindow {
 ATROUS_SIMD(resize_gather, const float* dy, long stride, const float* row_weights, long rows, long channels,
             const ResizeWindow* windows, long columns, float* dx);
 
+/// sum[i] = sum over r of weights[r] * rows[r*stride + i], n floats.
+ATROUS_SIMD(resize_sum_rows, const float* rows, long stride, const float* weights, long count, long n,
+            float* sum);
+
 /// Adds n numbers to the rows that they were blended from: upper[i] += (1 - row_weight) line[i], lower[i] +=
 /// row_weight line[i]. A weight of 0 touches `upper` alone.
 ATROUS_SIMD(resize_share, const float* line, long n, float row_weight, float* upper, float* lower);

@@ -4,7 +4,10 @@
 #include <cmath>
 #include <numeric>
 
+#include "atrous/core/cpu_isa.h"
+#include "atrous/core/parallel.h"
 #include "atrous/kernels/resize/resize_rule.h"
+#include "atrous/kernels/resize/resize_simd.h"
 #include "atrous/kernels/softmax/softmax.h"
 #include "tests/support/catch.h"
 #include "tests/support/guarded.h"
@@ -87,6 +90,54 @@ TEST_CASE("resize_bilinear: floats agree with doubles for every size and number 
       CHECK(gap(backward(d, random_values<float>(out, 2)), backward(d, random_values<double>(out, 2))) <
             2e-6);
     }
+}
+
+TEST_CASE("resize_bilinear: the gradient by rows is that of doubles, the same bits for any threads",
+          "[kernels][resize]") {
+  // Blocks of columns as the sum has room: several; all in one; a single column each; none, so without.
+  for (const auto& [in_h, in_w, out_h, out_w, channels] : {std::array<std::int64_t, 5>{5, 40, 17, 157, 256},
+                                                           {9, 21, 33, 81, 19},
+                                                           {3, 4, 3, 70, 300},
+                                                           {1, 1, 9, 65, 256},
+                                                           {7, 90, 3, 50, 130}})
+    for (const bool aligned : {true, false}) {
+      const ResizeDims d{2, in_h, in_w, out_h, out_w, channels, aligned};
+      INFO(in_h << 'x' << in_w << " to " << out_h << 'x' << out_w << ", " << channels << " channels");
+      const std::int64_t n = 2 * out_h * out_w * channels;
+      const auto dy = random_values<float>(n, 2);
+      std::vector<float> first;
+      for (const int count : {1, 2, 3}) {
+        const ThreadsScope scope(count);
+        const auto dx = backward(d, dy);
+        if (first.empty()) {
+          first = dx;
+          CHECK(gap(dx, backward(d, std::vector<double>(dy.begin(), dy.end()))) < 2e-6);
+        }
+        CHECK(dx == first);
+      }
+    }
+}
+
+TEST_CASE("resize_sum_rows: the weighted sum of rows on every instruction set", "[kernels][resize]") {
+  for (const CpuIsa isa : {CpuIsa::baseline, CpuIsa::avx2, CpuIsa::avx512}) {
+    if (isa > cpu_isa()) continue;
+    for (const std::int64_t n : {1, 15, 16, 64, 67, 200})
+      for (const std::int64_t count : {0, 1, 7}) {
+        INFO(cpu_isa_name(isa) << ", " << count << " rows of " << n);
+        const std::int64_t stride = n + 3;
+        const auto rows = random_values<float>(7 * stride, 1), weights = random_values<float>(7, 2);
+        Guarded<float> sum(n);
+        kernels::simd::resize_sum_rows.on(isa)(rows.data(), stride, weights.data(), count, n,
+                                               sum.span().data());
+        CHECK(sum.intact());
+        std::vector<double> wanted(std::size_t(n), 0.0);
+        for (std::int64_t r = 0; r < count; ++r)
+          for (std::int64_t i = 0; i < n; ++i)
+            wanted[std::size_t(i)] +=
+                double(weights[std::size_t(r)]) * double(rows[std::size_t(r * stride + i)]);
+        CHECK(gap(sum.values(), wanted) < 4e-6);
+      }
+  }
 }
 
 TEST_CASE("resize_bilinear: results larger than the cache are written past it, and right",
