@@ -53,9 +53,9 @@ void refine(const Flags& flags) {
   if (flags.probabilities.empty() == flags.labels.empty())
     throw UsageError("give one of --probabilities and --labels");
   const Device device = flags.common.apply();
-  const models::CrfParameters parameters = flags.crf.parameters();
+  const Crf crf = flags.crf.crf();
   const Tensor image = io::read_image(flags.image), unary = unary_of(flags);
-  const Tensor q = models::dense_crf(unary.to(device), image, parameters).to(kCpu);
+  const Tensor q = crf.marginals(unary.to(device), image).to(kCpu);
   const Tensor labels = argmax_channels(q);
   const std::filesystem::path out = flags.out;
   std::filesystem::create_directories(out);
@@ -65,7 +65,7 @@ void refine(const Flags& flags) {
   const io::Colormap map = classes == io::voc_colormap().size() ? io::voc_colormap() : io::colormap(classes);
   io::write_label_png((out / "labels.png").string(), labels, map);
   io::write_overlay((out / "overlay.png").string(), image, labels, map);
-  std::cout << parameters.describe() << '\n' << (out / "overlay.png").string() << '\n';
+  std::cout << crf.describe() << '\n' << (out / "overlay.png").string() << '\n';
 }
 
 }  // namespace

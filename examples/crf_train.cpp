@@ -10,6 +10,7 @@
 #include "atrous/layers/adamw.h"
 #include "atrous/layers/poly_lr.h"
 #include "atrous/layers/sgd.h"
+#include "atrous/models/crf_file.h"
 #include "atrous/models/crf_layer.h"
 #include "atrous/models/segment.h"
 #include "atrous/models/weights.h"
@@ -36,9 +37,10 @@ struct Flags {
 };
 
 models::CrfLearning learning_of(const std::string& name) {
-  if (name == "potts") return models::CrfLearning::potts;
-  if (name == "diagonal") return models::CrfLearning::diagonal;
-  return name == "matrix" ? models::CrfLearning::matrix : models::CrfLearning::factored;
+  for (const auto learning :
+       {models::CrfLearning::potts, models::CrfLearning::diagonal, models::CrfLearning::matrix})
+    if (name == models::crf_learning_name(learning)) return learning;
+  return models::CrfLearning::factored;
 }
 
 // The first images of a data set.
@@ -110,9 +112,10 @@ class Experiment {
       json["parameters"][parameter.name] =
           std::vector<double>(values.span<double>().begin(), values.span<double>().end());
     }
+    models::save_crf(crf, flags_.out + "/crf.safetensors");
     io::write_text(flags_.out + "/crf.json", json.dump(1) + "\n", "crf_train");
     if (!flags_.common.json.empty()) io::write_text(flags_.common.json, json.dump(1) + "\n", "crf_train");
-    std::printf("wrote %s/{checkpoint.safetensors,crf.json}\n", flags_.out.c_str());
+    std::printf("wrote %s/{checkpoint.safetensors,crf.safetensors,crf.json}\n", flags_.out.c_str());
   }
 
  private:
@@ -198,7 +201,9 @@ int main(int argc, char** argv) {
   Flags flags;
   CLI::App app(
       "Trains a network and a dense CRF behind it together, by gradients through mean field. Writes "
-      "checkpoint.safetensors (the network) and crf.json (what the CRF has learned).");
+      "checkpoint.safetensors (the network), crf.safetensors (the CRF, for --crf of `segment`, `evaluate` "
+      "and "
+      "`crf_refine`) and crf.json (what it has learned, to read).");
   app.add_option("--weights", flags.weights, "Checkpoint that `train` wrote: the network to start from")
       ->required();
   add_data(app, flags.data);
@@ -222,7 +227,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1000000));
   app.add_flag("--compare", flags.compare, "Also train the network alone as long, and score it");
   app.add_option("--out", flags.out, "Folder for the results")->capture_default_str();
-  flags.crf.add_to(app, "where the CRF starts; default: demo with 5 iterations");
+  flags.crf.add_presets_to(app, "where the CRF starts; default: demo with 5 iterations");
   flags.common.add_run(app);
   flags.common.add_json(app);
   flags.common.add_ignore_label(app);

@@ -263,7 +263,7 @@ int main(int argc, char** argv) {
       ->capture_default_str()
       ->check(CLI::Range(1, 10));
   flags.segment.add_network_to(app);
-  flags.crf.add_to(app, "default: v2");
+  flags.crf.add_presets_to(app, "default: v2");
   flags.common.add_run(app);
   flags.common.add_json(app);
   flags.common.add_ignore_label(app);

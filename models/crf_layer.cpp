@@ -115,6 +115,11 @@ Compatibility compatibility_of(const CrfLayerSettings& s, const CrfWeights& weig
 
 }  // namespace
 
+const char* crf_learning_name(CrfLearning learning) {
+  constexpr const char* kNames[] = {"potts", "diagonal", "matrix", "factored"};
+  return kNames[int(learning)];
+}
+
 Variable mean_field(const Variable& logits, const Variable& image, const CrfWeights& weights,
                     const CrfLayerSettings& settings) {
   const CrfLayerSettings s = checked(settings);

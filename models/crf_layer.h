@@ -18,6 +18,7 @@ enum class CrfLearning {
   matrix,    ///< mu_m = -w I + penalty: any pair of labels, for each term by itself
   factored   ///< mu_m = (-I + penalty) (w I + label_matrix): CRF-RNN's, one penalty for both terms
 };
+const char* crf_learning_name(CrfLearning learning);
 
 struct CrfLayerSettings {
   std::int64_t classes = 0;

@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "atrous/core/error.h"
+#include "atrous/models/crf_file.h"
 
 namespace atrous::examples {
 namespace {
@@ -24,9 +25,7 @@ std::vector<double> numbers(const std::string& flag, const std::string& text, st
   return values;
 }
 
-}  // namespace
-
-models::CrfParameters parse_crf(const std::string& name) {
+models::CrfParameters parse_preset(const std::string& name) {
   try {
     return models::crf_preset(name);
   } catch (const ValueError& error) {
@@ -34,11 +33,31 @@ models::CrfParameters parse_crf(const std::string& name) {
   }
 }
 
+}  // namespace
+
+Crf::Crf(const std::string& file) : file_(file), learned_(models::load_crf(file)) {
+  parameters_ = learned_->learned();
+}
+
+Tensor Crf::marginals(const Tensor& unary, const Tensor& image) const {
+  if (!learned_) return models::dense_crf(unary, image, parameters_);
+  const std::int64_t classes = learned_->settings().classes;
+  if (unary.dim(3) != classes)
+    throw UsageError("--crf: " + file_ + " was learned for " + std::to_string(classes) +
+                     " classes, not for " + std::to_string(unary.dim(3)));
+  models::DenseCrf field = learned_->dense_crf(unary, image);
+  return field.inference({.iterations = parameters_.iterations});
+}
+
 void CrfFlags::add_to(CLI::App& app, const std::string& without) {
+  add_presets_to(app, "or a file that `crf_train` wrote; " + without);
+}
+
+void CrfFlags::add_presets_to(CLI::App& app, const std::string& without) {
   app.add_option(
       "--crf", preset,
-      "Refine by a dense CRF; preset v1, v2, demo or crf_rnn, each also with :caffe; the next five "
-      "flags depart from it (" +
+      "Refine by a dense CRF: preset v1, v2, demo or crf_rnn, each also with :caffe, from which the "
+      "next five flags depart (" +
           without + ")");
   app.add_option("--iterations", iterations, "Iterations of mean field")->check(CLI::Range(0, 100000));
   app.add_option("--gaussian", gaussian, "WEIGHT,SIGMA of the smoothness term; sigma in pixels");
@@ -51,7 +70,8 @@ void CrfFlags::add_to(CLI::App& app, const std::string& without) {
 }
 
 models::CrfParameters CrfFlags::parameters() const {
-  models::CrfParameters p = parse_crf(preset.empty() ? "demo" : preset);
+  if (is_file()) throw UsageError("--crf: this program starts from a preset, not from a file: " + preset);
+  models::CrfParameters p = parse_preset(preset.empty() ? "demo" : preset);
   if (preset.empty()) p.iterations = 10;
   if (iterations >= 0) p.iterations = iterations;
   if (!gaussian.empty()) {
@@ -71,8 +91,20 @@ models::CrfParameters CrfFlags::parameters() const {
   return p;
 }
 
-std::optional<models::CrfParameters> CrfFlags::wanted() const {
-  if (!preset.empty()) return parameters();
+Crf CrfFlags::crf() const {
+  if (!is_file()) return Crf(parameters());
+  for (const auto& [flag, value] : {std::pair("--gaussian", &gaussian),
+                                    {"--bilateral", &bilateral},
+                                    {"--normalization", &normalization},
+                                    {"--method", &method}})
+    if (!value->empty()) throw UsageError(std::string(flag) + ": " + preset + " says it already");
+  Crf learned(preset);
+  if (iterations >= 0) learned.set_iterations(iterations);
+  return learned;
+}
+
+std::optional<Crf> CrfFlags::wanted() const {
+  if (!preset.empty()) return crf();
   const std::pair<const char*, bool> given[] = {{"--iterations", iterations >= 0},
                                                 {"--gaussian", !gaussian.empty()},
                                                 {"--bilateral", !bilateral.empty()},

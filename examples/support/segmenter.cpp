@@ -150,7 +150,7 @@ Tensor Segmenter::labels(const Tensor& image) {
   const Tensor small = seen(image);
   say_cost_of_bf16(small);
   if (!crf_) return restored(models::segment(*model_, small, options_), image);
-  const Tensor q = models::dense_crf(unary(small).to(model_->device()), small, *crf_);
+  const Tensor q = crf_->marginals(unary(small).to(model_->device()), small);
   return restored(argmax_channels(q).to(kCpu).to(Dtype::u8), image);
 }
 

@@ -7,7 +7,6 @@
 
 #include "atrous/io/colormap.h"
 #include "atrous/io/dataset.h"
-#include "atrous/models/dense_crf.h"
 #include "atrous/models/segment.h"
 #include "examples/support/crf_flags.h"
 #include "examples/support/program.h"
@@ -67,7 +66,7 @@ class Segmenter {
   io::Colormap colormap_;
   models::SegmentOptions options_;
   std::optional<std::pair<std::int64_t, std::int64_t>> size_;
-  std::optional<models::CrfParameters> crf_;
+  std::optional<Crf> crf_;
   bool cost_of_bf16_unsaid_;
 };
 

@@ -31,6 +31,12 @@ double iou(const Tensor& labels, const Tensor& truth, std::uint8_t label) {
   return double(both) / double(either);
 }
 
+// The number behind a word of a text.
+double number_after(const std::string& text, const std::string& word) {
+  const auto at = text.find(word);
+  return at == std::string::npos ? -1 : std::strtod(text.c_str() + at + word.size(), nullptr);
+}
+
 }  // namespace
 
 TEST_CASE("programs: a CRF's flags are refused in one line where they make no sense", "[examples][crf]") {
@@ -41,6 +47,10 @@ TEST_CASE("programs: a CRF's flags are refused in one line where they make no se
            {"segment --weights x --crf v2 --bilateral 4,67 a.png", "WEIGHT,SIGMA_XY,SIGMA_RGB"},
            {"segment --weights x --crf v2 --gaussian 3,0 a.png", "--gaussian"},
            {"segment --weights x --crf v2 --method best a.png", "--method"},
+           {"segment --weights x --crf a.safetensors --gaussian 3,1 a.png", "--gaussian: a.safetensors"},
+           {"segment --weights x --crf a.safetensors --method exact a.png", "--method: a.safetensors"},
+           {"crf_tune --weights x --crf a.safetensors", "--crf"},
+           {"crf_train --weights x --crf a.safetensors", "--crf"},
            {"evaluate --weights x --iterations 5", "--iterations"},
            {"evaluate --weights x --crf v2 --normalization all", "--normalization"},
            {"crf_refine --image a.png", "--probabilities"},
@@ -90,9 +100,18 @@ TEST_CASE("programs: crf_tune finds the same best for every number of threads, c
     const std::string learned = slurp(scratch / "joint/crf.json");
     CHECK(has(learned, "\"bilateral_log_sigma\""));
     CHECK_FALSE(has(learned, "null"));
-    CHECK(
-        run(scratch, "evaluate" + data + " --weights " + (scratch / "joint/checkpoint.safetensors")).status ==
-        0);
+    // What was trained together works together elsewhere, too.
+    const Outcome both = run(
+        scratch, "evaluate" + data + " --weights " + (scratch / "joint/checkpoint.safetensors") + " --crf " +
+                     (scratch / "joint/crf.safetensors") + " --json " + (scratch / "both.json"));
+    INFO(both.err);
+    REQUIRE(both.status == 0);
+    CHECK(number_after(slurp(scratch / "both.json"), "\"miou\":") == number_after(learned, "\"joint\":"));
+    const Outcome other =
+        run(scratch, "crf_refine --classes 5 --image " + (scratch / "d/val/c.png") + " --labels " +
+                         (scratch / "d/val_labels/c.png") + " --crf " + (scratch / "joint/crf.safetensors"));
+    CHECK(other.status == 2);
+    CHECK(has(other.err, "learned for 3 classes, not for 5"));
   }
 }
 

@@ -22,11 +22,6 @@ using models::CrfWeights;
 
 constexpr CrfLearning kKinds[] = {CrfLearning::potts, CrfLearning::diagonal, CrfLearning::matrix,
                                   CrfLearning::factored};
-const char* kind_name(CrfLearning kind) {
-  constexpr const char* kNames[] = {"potts", "diagonal", "matrix", "factored"};
-  return kNames[int(kind)];
-}
-
 Tensor normals(const Shape& shape, std::uint64_t seed, double deviation = 1, double mean = 0) {
   Random random(seed);
   Tensor t = Tensor::empty(shape, Dtype::f64);
@@ -91,9 +86,10 @@ TEST_CASE("crf_layer: gradients of everything learnable by finite differences", 
       return models::mean_field(in[0], in[1], w, settings);
     };
     const CheckResult result = gradcheck(field, inputs, {.max_entries = 60});
-    INFO(kind_name(settings.learning) << ' ' << filter_method_name(settings.start.method) << ' '
-                                      << normalization_name(settings.start.normalization) << ": "
-                                      << result.message << " (worst " << result.worst << ")");
+    INFO(models::crf_learning_name(settings.learning)
+         << ' ' << filter_method_name(settings.start.method) << ' '
+         << normalization_name(settings.start.normalization) << ": " << result.message << " (worst "
+         << result.worst << ")");
     CHECK(result.passed);
   };
   for (const CrfLearning kind : kKinds) {
@@ -111,7 +107,7 @@ TEST_CASE("crf_layer: its inference is that of the dense CRF", "[models][crf_lay
   for (const CrfLearning kind : kKinds)
     for (const FilterMethod method : {FilterMethod::lattice, FilterMethod::exact, FilterMethod::separable})
       for (const Dtype dtype : {Dtype::f64, Dtype::f32}) {
-        INFO(kind_name(kind) << ' ' << filter_method_name(method) << ' ' << dtype);
+        INFO(models::crf_learning_name(kind) << ' ' << filter_method_name(method) << ' ' << dtype);
         CrfLayer layer(settings_of(kind, method, Normalization::symmetric, 4));
         layer.to(dtype);
         disturb(layer);
