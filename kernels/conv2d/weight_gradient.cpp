@@ -17,7 +17,11 @@ constexpr std::int64_t kVisitFloats = 1 << 16;  // of both factors, to which all
 constexpr std::int64_t kVisitPixels = 4096;     // pixels of a visit, at most
 constexpr std::int64_t kShares = 32;            // wanted at least, so that threads find equal ones
 constexpr std::int64_t kChunkPixels = 512;      // a chunk's sum should be much longer than the sum of chunks
-constexpr std::int64_t kLongestRow = 512;       // floats of a row of the window that is one tap
+// Chunks of a gradient of several taps and at most so many floats, which threads take whole: all taps read
+// their pixels while these are in the cache.
+constexpr std::int64_t kWholeChunks = 16, kSmallGradient = 1 << 14;
+constexpr std::int64_t kPieceWork = 1 << 19;  // products that a thread takes at a time, at least: 10 us
+constexpr std::int64_t kLongestRow = 512;     // floats of a row of the window that is one tap
 
 std::int64_t ceil_div(std::int64_t n, std::int64_t by) { return (n + by - 1) / by; }
 
@@ -68,15 +72,6 @@ struct Item {
     some.row += begin * b.tile_rows;
     some.rows = std::min(rows, end * b.tile_rows) - begin * b.tile_rows;
     return some;
-  }
-
-  // Nearly proportional to the time it takes.
-  double cost(const Conv2dDims& d) const {
-    const auto share = [](const TapRange& live, std::int64_t all) {
-      return double(std::max<std::int64_t>(0, live.end - live.first)) / double(all);
-    };
-    return (double(end_pixel - first_pixel) * share(live_h, d.out_h) * share(live_w, d.out_w) + 1) *
-           double(rows) * double(columns);
   }
 };
 
@@ -210,92 +205,97 @@ WeightGradientBlocking::WeightGradientBlocking(const Conv2dDims& d) : tile(simd:
   const std::int64_t visit =
       kVisitFloats / (d.in_channels * d.stride.h * d.stride.w + d.out_channels) / kBlockPixels * kBlockPixels;
   visit_pixels = std::clamp(size() > kVisitFloats ? kVisitPixels : visit, kBlockPixels, kVisitPixels);
-  const std::int64_t pixels = std::max<std::int64_t>(1, d.out_pixels());
-  chunks = std::clamp<std::int64_t>(ceil_div(kShares, taps * tiles * column_blocks), 1,
-                                    ceil_div(pixels, kChunkPixels));
-  chunk_pixels = ceil_div(pixels, chunks);
+  const std::int64_t pixels = std::max<std::int64_t>(1, d.out_pixels()),
+                     most_chunks = ceil_div(pixels, kChunkPixels);
+  whole_chunks = taps > 1 && size() <= kSmallGradient && most_chunks >= kWholeChunks;
+  chunks = whole_chunks
+               ? kWholeChunks
+               : std::clamp<std::int64_t>(ceil_div(kShares, taps * tiles * column_blocks), 1, most_chunks);
+  chunk_pixels = round_up(ceil_div(pixels, chunks), kBlockPixels);
   chunks = ceil_div(pixels, chunk_pixels);
 }
 
 std::int64_t WeightGradientBlocking::scratch_size() const {
+  return padded_size() + (whole_chunks ? chunk_items() * sums_size() : 0);
+}
+std::int64_t WeightGradientBlocking::padded_size() const {
   return window_rows ? round_up(block_pixels * x_channels, simd::kChunk) : simd::kChunk;
 }
 std::int64_t WeightGradientBlocking::sums_size() const {
   return ceil_div(block_rows, tile_rows) * row_sums_size();
 }
+std::int64_t WeightGradientBlocking::shared_size() const { return whole_chunks ? 0 : items() * sums_size(); }
 std::int64_t WeightGradientBlocking::partial_size() const {
   return chunks > 1 ? round_up(chunks * size(), simd::kChunk) : 0;
 }
 
 std::int64_t weight_gradient_workspace_size(const WeightGradientBlocking& b) {
-  return b.partial_size() + b.items() * b.sums_size() + threads() * b.scratch_size();
+  return b.partial_size() + b.shared_size() + threads() * b.scratch_size();
 }
 
 void weight_gradient(const WeightGradientBlocking& b, const Conv2dDims& dims, Span<const float> x,
                      Span<const float> dy, Span<float> workspace, Span<float> dweight) {
   const Job job{b, dims, x, dy};
   std::vector<Item> items;
-  std::vector<double> cost_before = {0};
+  std::vector<std::int64_t> tiles_before = {0};
   for (std::int64_t i = 0; i < b.items(); ++i) {
     items.emplace_back(b, dims, i);
-    cost_before.push_back(cost_before.back() + items.back().cost(dims));
+    tiles_before.push_back(tiles_before.back() + items.back().tiles(b));
   }
-  float* const sums = workspace.data() + b.partial_size();
-  const Span<float> scratch = workspace.part(b.partial_size() + b.items() * b.sums_size(),
-                                             workspace.size() - b.partial_size() - b.items() * b.sums_size());
-  const std::int64_t parts = std::min<std::int64_t>(
-      {threads(), scratch.size() / b.scratch_size(), 1 + dims.out_pixels() * b.size() / kPartWork});
-  // Parts of equal cost. They may begin within an item, at a tile: what a tile sums does not depend on that.
-  struct Place {
-    std::int64_t item, tile;
-  };
-  const auto part_begin = [&](std::int64_t part) -> Place {
-    if (part == parts) return {b.items(), 0};
-    const double before = cost_before.back() * double(part) / double(parts);
-    const std::int64_t i =
-        std::upper_bound(cost_before.begin(), cost_before.end() - 1, before) - cost_before.begin() - 1;
-    const double share = (before - cost_before[std::size_t(i)]) /
-                         (cost_before[std::size_t(i) + 1] - cost_before[std::size_t(i)]);
-    return {i, std::int64_t(share * double(items[std::size_t(i)].tiles(b)) + 0.5)};
-  };
-  const std::int64_t size = b.size();
+  float* const shared = workspace.data() + b.partial_size();
+  float* const scratch = shared + b.shared_size();
+  const std::int64_t own_size = workspace.size() - b.partial_size() - b.shared_size();
+  const std::int64_t per_chunk = b.chunk_items(), size = b.size();
   float* const target = b.chunks > 1 ? workspace.data() : dweight.data();
+
+  struct Piece {
+    Item item;
+    float* sums;
+  };
+  // Tiles [begin, end) of all items, in their order; what a tile sums does not depend on where they are cut.
+  const auto run_tiles = [&](Worker& worker, std::vector<Piece>& pieces, float* own, std::int64_t begin,
+                             std::int64_t end) {
+    std::int64_t i =
+        std::upper_bound(tiles_before.begin(), tiles_before.end(), begin) - tiles_before.begin() - 1;
+    while (begin < end) {
+      // All items of a chunk in turns, a few pixels each: these come from the cache but once from memory.
+      const std::int64_t chunk = i / per_chunk;
+      pieces.clear();
+      for (; begin < end && i < (chunk + 1) * per_chunk; ++i) {
+        const std::int64_t item_begin = tiles_before[std::size_t(i)], first = begin - item_begin;
+        begin = std::min(end, tiles_before[std::size_t(i) + 1]);
+        float* const sums = b.whole_chunks ? own + i % per_chunk * b.sums_size() : shared + i * b.sums_size();
+        pieces.push_back(
+            {items[std::size_t(i)].part(b, first, begin - item_begin), sums + first * b.row_sums_size()});
+      }
+      const std::int64_t first_pixel = pieces[0].item.first_pixel, end_pixel = pieces[0].item.end_pixel;
+      for (std::int64_t at = first_pixel; at == first_pixel || at < end_pixel; at += b.visit_pixels)
+        for (const Piece& piece : pieces)
+          worker.visit(piece.item, at, std::min(end_pixel, at + b.visit_pixels), piece.sums,
+                       target + chunk * size);
+    }
+  };
+  // Threads take some tiles at a time, or chunks.
+  const std::int64_t unit = b.whole_chunks ? tiles_before[std::size_t(per_chunk)] : 1,
+                     units = tiles_before.back() / unit, work = dims.out_pixels() * size;
+  const std::int64_t parts =
+      std::min<std::int64_t>({threads(), own_size / b.scratch_size(), units, 1 + work / kPartWork});
+  const std::int64_t least =
+      parts > 1 ? std::max(units / (16 * parts), ceil_div(kPieceWork, work / units + 1)) : units;
+  const std::int64_t most = std::max(least, units / (4 * parts));
+  WorkShares shares(units, parts);
   parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
-    struct Piece {
-      Item item;
-      float* sums;
-    };
     std::vector<Piece> pieces;
     for (std::int64_t part = begin; part < end; ++part) {
-      Worker worker(job, scratch.data() + part * b.scratch_size());
-      const Place from = part_begin(part), until = part_begin(part + 1);
-      const std::int64_t per_chunk = b.items() / b.chunks, end_item = std::min(b.items(), until.item + 1);
-      for (std::int64_t i = from.item; i < end_item;) {
-        // All items of a chunk in turns, a few pixels each: these come from the cache but once from memory.
-        const std::int64_t chunk = i / per_chunk;
-        pieces.clear();
-        for (; i < std::min(end_item, (chunk + 1) * per_chunk); ++i) {
-          const Item& item = items[std::size_t(i)];
-          const std::int64_t first = i == from.item ? from.tile : 0,
-                             last = i == until.item ? until.tile : item.tiles(b);
-          if (first < last)
-            pieces.push_back(
-                {item.part(b, first, last), sums + i * b.sums_size() + first * b.row_sums_size()});
-        }
-        if (pieces.empty()) continue;
-        const std::int64_t first_pixel = pieces[0].item.first_pixel, end_pixel = pieces[0].item.end_pixel;
-        for (std::int64_t at = first_pixel; at == first_pixel || at < end_pixel; at += b.visit_pixels)
-          for (const Piece& piece : pieces)
-            worker.visit(piece.item, at, std::min(end_pixel, at + b.visit_pixels), piece.sums,
-                         target + chunk * size);
-      }
+      float* const own = scratch + part * b.scratch_size();
+      Worker worker(job, own);
+      while (const WorkShares::Piece piece = shares.take(part, least, most))
+        run_tiles(worker, pieces, own + b.padded_size(), piece.begin * unit, piece.end * unit);
     }
   });
   if (b.chunks == 1) return;
-  parallel_for(size, 1 << 12, [&](std::int64_t begin, std::int64_t end) {
-    std::copy(target + begin, target + end, dweight.begin() + begin);
-    for (std::int64_t chunk = 1; chunk < b.chunks; ++chunk)
-      for (std::int64_t i = begin; i < end; ++i) dweight[i] += target[chunk * size + i];
+  parallel_for(size, grain_of(b.chunks), [&](std::int64_t begin, std::int64_t end) {
+    simd::add_partial_sums(target + begin, b.chunks, size, end - begin, dweight.data() + begin);
   });
 }
 

@@ -18,9 +18,9 @@
 // written.
 //
 // The work is cut into items: a chunk of output pixels x a tap x a block of rows x a block of columns of the
-// product. Threads share items and their tiles out; what a tile sums, and in which order, follows from the
-// sizes alone. Where one chunk is not enough to keep threads busy, each chunk writes a partial gradient of
-// its own, and these are added in their order.
+// product. Threads take tiles of items, or whole chunks of a small gradient, as they come for them; what a
+// tile sums, and in which order, follows from the sizes alone. Where one chunk is not enough to keep threads
+// busy, each chunk writes a partial gradient of its own, and these are added in their order.
 
 namespace atrous::kernels {
 
@@ -38,12 +38,16 @@ struct WeightGradientBlocking {
   std::int64_t block_pixels;  ///< pixels that all tiles of an item sum up in turn
   std::int64_t visit_pixels;  ///< pixels after which a thread turns to its next item
   std::int64_t chunks, chunk_pixels;
+  bool whole_chunks;  ///< threads take a chunk with all its items at a time, not some tiles of an item
 
-  std::int64_t items() const { return chunks * taps * row_blocks * column_blocks; }
+  std::int64_t chunk_items() const { return taps * row_blocks * column_blocks; }
+  std::int64_t items() const { return chunks * chunk_items(); }
   std::int64_t size() const { return taps * rows * columns; }               ///< of the gradient
   std::int64_t row_sums_size() const { return tile.rows * block_columns; }  ///< floats for a row of tiles
   std::int64_t sums_size() const;                                           ///< for one item
-  std::int64_t scratch_size() const;                                        ///< floats for one thread
+  std::int64_t padded_size() const;   ///< for rows of windows that reach into the padding
+  std::int64_t shared_size() const;   ///< for sums of all items, unless chunks go whole
+  std::int64_t scratch_size() const;  ///< floats for one thread
   std::int64_t partial_size() const;  ///< floats of all partial gradients
 };
 

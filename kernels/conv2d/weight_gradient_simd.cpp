@@ -81,4 +81,23 @@ void weight_tile(const WeightTile& t) {
     t.columns == kLanes ? tile_of_height<1, false>(t) : tile_of_height<1, true>(t);
 }
 
+void add_partial_sums(const float* parts, std::int64_t count, std::int64_t stride, std::int64_t n,
+                      float* sum) {
+  long i = 0;
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
+    Vec low = load(parts + i), high = load(parts + i + kLanes);
+    for (long p = 1; p < count; ++p) {
+      low += load(parts + p * stride + i);
+      high += load(parts + p * stride + i + kLanes);
+    }
+    store(sum + i, low);
+    store(sum + i + kLanes, high);
+  }
+  for (; i < n; ++i) {
+    float one = parts[i];
+    for (long p = 1; p < count; ++p) one += parts[p * stride + i];
+    sum[i] = one;
+  }
+}
+
 }  // namespace atrous::kernels::simd::ATROUS_ISA

@@ -33,4 +33,8 @@ struct WeightTile {
 };
 ATROUS_SIMD(weight_tile, const WeightTile& tile);
 
+/// sum[i] = parts[i] + parts[stride + i] + .., in this order, for i < n.
+ATROUS_SIMD(add_partial_sums, const float* parts, std::int64_t count, std::int64_t stride, std::int64_t n,
+            float* sum);
+
 }  // namespace atrous::kernels::simd

@@ -172,6 +172,11 @@ TEST_CASE("weight gradient: many chunks, visits, blocks of rows and of columns",
   Conv2dDims d{.batch = 2, .in_h = 61, .in_w = 47, .in_channels = 8, .out_channels = 40};
   d.window_h = d.window_w = 3, d.padding = 1;
   check(d);
+  d.batch = 3;  // threads take chunks whole
+  CHECK(WeightGradientBlocking(kernels::with_output_size(d)).whole_chunks);
+  check(d);
+  d.rate = 2, d.padding = 2, d.in_channels = 5;
+  check(d);
 }
 
 }  // namespace atrous::tests
