@@ -137,6 +137,16 @@ TEST_CASE("depthwise_conv2d: results larger than the cache are written past it, 
                  .window_w = 3,
                  .stride = stride,
                  .padding = 1}));
+  // Larger than the L2, where pixels fall into few sets.
+  for (const std::int64_t channels : {256, 1024})
+    check(sized({.batch = 2,
+                 .in_h = 19,
+                 .in_w = 35,
+                 .channels = channels,
+                 .window_h = 3,
+                 .window_w = 3,
+                 .padding = 2,
+                 .rate = 2}));
   // Halves of lines are not: these are asked for ahead.
   check(sized({.batch = 1,
                .in_h = 70,
