@@ -14,9 +14,9 @@ using simd::DepthwiseOutput;
 using simd::DepthwiseTaps;
 using simd::DepthwiseTile;
 
-constexpr std::int64_t kLeastChannels = 16;      // of the widest vector
-constexpr std::int64_t kParts = 16;              // partial sums of the weight's gradient, at most
-constexpr std::int64_t kFetchBytes = 8LL << 20;  // results above this are not in the caches when written
+constexpr std::int64_t kLeastChannels = 16;       // of the widest vector
+constexpr std::int64_t kParts = 16;               // partial sums of the weight's gradient, at most
+constexpr std::int64_t kCachedBytes = 8LL << 20;  // results above this are not in the caches when written
 constexpr std::int64_t kSecondCacheBytes = 1 << 20;
 constexpr std::int64_t kTaps = TapAxis::kMost * TapAxis::kMost;
 
@@ -77,14 +77,15 @@ DepthwiseConv2dDims adjoint(const DepthwiseConv2dDims& d) {
   return a;
 }
 
-// How a result leaves. Lines that are stored to in part are read first, unless they go past the cache: where
-// they come from memory it pays to ask for them a tile ahead (1.1 to 1.2 times). Pixels a multiple of 1 KiB
-// apart fall into four sets of the L1 or fewer, where a tile's results and inputs push each other out: there
-// results go past it as soon as the L2 would not hold them (1.1 times for 256 channels, 1.4 for 2048).
+// How a result leaves. Lines that are stored to in part are read first: where they come from memory it pays
+// to ask for them a tile ahead (1.1 to 1.2 times). Whole lines go past the cache, which saves that reading.
+// Pixels a multiple of 1 KiB apart fall into four sets of the L1 or fewer, where a tile's results and inputs
+// push each other out: there whole lines go past it as soon as the L2 would not hold them (1.1 times for 256
+// channels, 1.4 for 2048).
 void choose_stores(Span<float> y, std::int64_t channels, DepthwiseOutput& output) {
   const bool few_sets = channels % 256 == 0;
-  output.stream = channels % 16 == 0 && (few_sets ? leaves_cache(y, kSecondCacheBytes) : leaves_cache(y));
-  output.fetch = !output.stream && y.size() * 4 > kFetchBytes;
+  output.stream = channels % 16 == 0 && leaves_cache(y, few_sets ? kSecondCacheBytes : kCachedBytes);
+  output.fetch = !output.stream && y.size() * 4 > kCachedBytes;
 }
 
 // Tiles begin..end-1 of one run of rows of one image: call(tile).
