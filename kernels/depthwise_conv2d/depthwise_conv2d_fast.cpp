@@ -14,9 +14,8 @@ using simd::DepthwiseOutput;
 using simd::DepthwiseTaps;
 using simd::DepthwiseTile;
 
-constexpr std::int64_t kLeastChannels = 16;       // of the widest vector
-constexpr std::int64_t kParts = 16;               // partial sums of the weight's gradient, at most
-constexpr std::int64_t kCachedBytes = 8LL << 20;  // results above this are not in the caches when written
+constexpr std::int64_t kLeastChannels = 16;  // of the widest vector
+constexpr std::int64_t kParts = 16;          // partial sums of the weight's gradient, at most
 constexpr std::int64_t kSecondCacheBytes = 1 << 20;
 constexpr std::int64_t kTaps = TapAxis::kMost * TapAxis::kMost;
 
