@@ -5,6 +5,7 @@
 #include "atrous/core/parallel.h"
 #include "atrous/kernels/pool2d/pool2d_body.h"
 #include "atrous/kernels/pool2d/pool2d_simd.h"
+#include "atrous/kernels/streaming_fence.h"
 
 namespace atrous::kernels::fast {
 namespace {
@@ -42,13 +43,36 @@ struct UnderWindow {
   }
 };
 
-// call(oh, ow) for every window over input pixel (h, w).
-template <class Call>
-void for_each_window(const Pool2dDims& d, std::int64_t h, std::int64_t w, const Call& call) {
-  const TapRange rows = windows_over(h, d.out_h, d.padding.top, d.window.h, d.stride.h);
-  const TapRange cols = windows_over(w, d.out_w, d.padding.left, d.window.w, d.stride.w);
-  for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
-    for (std::int64_t ow = cols.first; ow < cols.end; ++ow) call(oh, ow);
+// windows_over() for positions that do not fall, without its divisions.
+class WindowsOver {
+ public:
+  WindowsOver(std::int64_t out, std::int64_t before, std::int64_t window, std::int64_t stride)
+      : out_(out), before_(before), window_(window), stride_(stride) {}
+  TapRange at(std::int64_t position) {
+    const std::int64_t p = position + before_;
+    while (first_ * stride_ + window_ <= p) ++first_;
+    while (end_ < out_ && end_ * stride_ <= p) ++end_;
+    return {first_, end_};
+  }
+
+ private:
+  const std::int64_t out_, before_, window_, stride_;
+  std::int64_t first_ = 0, end_ = 0;
+};
+
+// body(n, h, w, windows over row h, over column w) for every pixel of the input.
+template <class Body>
+void for_each_input(const Pool2dDims& d, bool stream, const Body& body) {
+  parallel_for(d.batch * d.in_h, grain_of(d.in_w * kLeastChannels),
+               [&](std::int64_t begin, std::int64_t end) {
+                 for (std::int64_t i = begin; i < end; ++i) {
+                   const std::int64_t n = i / d.in_h, h = i % d.in_h;
+                   const TapRange rows = windows_over(h, d.out_h, d.padding.top, d.window.h, d.stride.h);
+                   WindowsOver columns(d.out_w, d.padding.left, d.window.w, d.stride.w);
+                   for (std::int64_t w = 0; w < d.in_w; ++w) body(n, h, w, rows, columns.at(w));
+                 }
+                 if (stream) streaming_fence();
+               });
 }
 
 }  // namespace
@@ -107,18 +131,21 @@ bool max_pool_forward(const Pool2dDims& d, Span<const float> x, Span<float> y, M
 
 bool max_pool_backward(const Pool2dDims& d, Span<const float> dy, MaxTaps taps, Span<float> dx) {
   if (!takes(d)) return false;
-  for_each_pixel(d.batch, d.in_h, d.in_w, [&](std::int64_t n, std::int64_t h, std::int64_t w) {
-    std::int64_t from[kMostTaps];
-    std::int32_t tap[kMostTaps];
-    int count = 0;
-    for_each_window(d, h, w, [&](std::int64_t oh, std::int64_t ow) {
-      tap[count] = std::int32_t((h + d.padding.top - oh * d.stride.h) * d.window.w +
-                                (w + d.padding.left - ow * d.stride.w));
-      from[count++] = ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
-    });
-    simd::sum_where_largest(dy.data(), taps.narrow.data(), from, tap, count, d.channels,
-                            dx.data() + ((n * d.in_h + h) * d.in_w + w) * d.channels);
-  });
+  const bool stream = d.channels % 16 == 0 && leaves_cache(dx);
+  for_each_input(d, stream,
+                 [&](std::int64_t n, std::int64_t h, std::int64_t w, TapRange rows, TapRange cols) {
+                   std::int64_t from[kMostTaps];
+                   std::int32_t tap[kMostTaps];
+                   int count = 0;
+                   for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
+                     for (std::int64_t ow = cols.first; ow < cols.end; ++ow) {
+                       tap[count] = std::int32_t((h + d.padding.top - oh * d.stride.h) * d.window.w +
+                                                 (w + d.padding.left - ow * d.stride.w));
+                       from[count++] = ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
+                     }
+                   simd::sum_where_largest(dy.data(), taps.narrow.data(), from, tap, count, d.channels,
+                                           stream, dx.data() + ((n * d.in_h + h) * d.in_w + w) * d.channels);
+                 });
   return true;
 }
 
@@ -136,14 +163,15 @@ bool avg_pool_forward(const Pool2dDims& d, Span<const float> x, Span<float> y) {
 
 bool avg_pool_backward(const Pool2dDims& d, Span<const float> dy, Span<float> dx) {
   if (!takes(d)) return false;
-  for_each_pixel(d.batch, d.in_h, d.in_w, [&](std::int64_t n, std::int64_t h, std::int64_t w) {
+  for_each_input(d, false, [&](std::int64_t n, std::int64_t h, std::int64_t w, TapRange rows, TapRange cols) {
     const float* in[kMostTaps];
     float weight[kMostTaps];
     int count = 0;
-    for_each_window(d, h, w, [&](std::int64_t oh, std::int64_t ow) {
-      in[count] = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
-      weight[count++] = 1.0f / float(pool_divisor(d, oh, ow));
-    });
+    for (std::int64_t oh = rows.first; oh < rows.end; ++oh)
+      for (std::int64_t ow = cols.first; ow < cols.end; ++ow) {
+        in[count] = dy.data() + ((n * d.out_h + oh) * d.out_w + ow) * d.channels;
+        weight[count++] = 1.0f / float(pool_divisor(d, oh, ow));
+      }
     simd::weighted_sum_of_pixels(in, weight, count, d.channels,
                                  dx.data() + ((n * d.in_h + h) * d.in_w + w) * d.channels);
   });
@@ -162,6 +190,22 @@ bool global_avg_pool_forward(std::int64_t batch, std::int64_t height, std::int64
                           y.data() + n * channels + from);
       at = n * pieces + last;
     }
+  });
+  return true;
+}
+
+bool global_avg_pool_backward(std::int64_t batch, std::int64_t pixels, std::int64_t channels,
+                              Span<const float> dy, Span<float> dx) {
+  const float share = 1.0f / float(pixels);
+  const bool stream = channels % 16 == 0 && leaves_cache(dx);
+  parallel_for(batch * pixels, grain_of(channels), [&](std::int64_t begin, std::int64_t end) {
+    for (std::int64_t at = begin; at < end;) {
+      const std::int64_t n = at / pixels, last = std::min(end, (n + 1) * pixels);
+      simd::fill_pixels(dy.data() + n * channels, share, channels, last - at, stream,
+                        dx.data() + at * channels);
+      at = last;
+    }
+    if (stream) streaming_fence();
   });
   return true;
 }

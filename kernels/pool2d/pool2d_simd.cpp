@@ -152,24 +152,22 @@ void max_of_rows(const MaxTile& t) {
   });
 }
 
-// body(first channel, channels) for each vector; the last may be in part.
-template <class Body>
-ATROUS_INLINE void for_each_part(std::int64_t channels, const Body& body) {
-  std::int64_t c = 0;
-  for (; c + kLanes <= channels; c += kLanes) body(c, long(kLanes));
-  if (c < channels) body(c, long(channels - c));
-}
-
-// kPixels pixels onto the sums, pixel after pixel.
-template <int kPixels>
-ATROUS_INLINE void add_pixels(const float* x, std::int64_t step, std::int64_t channels, float* sums) {
-  for_each_part(channels, [&](std::int64_t c, long n) ATROUS_INLINE_LAMBDA {
-    Vec sum = load(sums + c);
-#pragma GCC unroll 4
-    for (int k = 0; k < kPixels; ++k)
-      sum += n == kLanes ? load(x + k * step + c) : load_part(x + k * step + c, n);
-    store(sums + c, sum);
-  });
+// The sum of a row of pixels, for as many channels as there are registers for, onto the sums of the rows
+// before. Pixels lie `step` apart, which no prefetcher follows: the lines at `ahead`, as many in every pixel,
+// are called into the L2 meanwhile.
+template <int kVectors>
+ATROUS_INLINE void add_row(const float* x, const float* ahead, std::int64_t width, std::int64_t step,
+                           float* sums) {
+  Vec sum[kVectors]{};
+  for (std::int64_t w = 0; w < width; ++w, x += step, ahead += step) {
+#pragma GCC unroll 16
+    for (int k = 0; k < kVectors; ++k) {
+      if (k * kLanes % 16 == 0) __builtin_prefetch(ahead + k * kLanes, 0, 2);
+      sum[k] += load(x + k * kLanes);
+    }
+  }
+#pragma GCC unroll 16
+  for (int k = 0; k < kVectors; ++k) store(sums + k * kLanes, load(sums + k * kLanes) + sum[k]);
 }
 
 }  // namespace
@@ -194,7 +192,7 @@ void max_of_tile(const MaxTile& tile) {
 }
 
 void sum_where_largest(const float* dy, const std::uint8_t* taps, const std::int64_t* from,
-                       const std::int32_t* tap, int count, std::int64_t channels, float* dx) {
+                       const std::int32_t* tap, int count, std::int64_t channels, bool stream, float* dx) {
   for_each_block(
       channels, [&](std::int64_t c) __attribute__((always_inline)) {
         Vec sum = {};
@@ -202,7 +200,10 @@ void sum_where_largest(const float* dy, const std::uint8_t* taps, const std::int
           const Ints here = load_bytes(taps + from[k] + c) == tap[k];
           sum += here ? load(dy + from[k] + c) : Vec{};
         }
-        store(dx + c, sum);
+        if (stream)
+          store_past_cache(dx + c, sum);
+        else
+          store(dx + c, sum);
       });
 }
 
@@ -216,25 +217,43 @@ void weighted_sum_of_pixels(const float* const* in, const float* weight, int cou
       });
 }
 
-// Pixels are read from end to end, not a block of channels after the other: what comes from memory comes in
-// order.
+void fill_pixels(const float* x, float factor, std::int64_t channels, std::int64_t pixels, bool stream,
+                 float* y) {
+  for (std::int64_t p = 0; p < pixels; ++p, y += channels) {
+    std::int64_t c = 0;
+    for (; c + kLanes <= channels; c += kLanes)
+      if (stream)
+        store_past_cache(y + c, factor * load(x + c));
+      else
+        store(y + c, factor * load(x + c));
+    if (c < channels) store_part(y + c, factor * load_part(x + c, channels - c), channels - c);
+  }
+}
+
 void mean_of_image(const float* x, std::int64_t height, std::int64_t width, std::int64_t step,
                    std::int64_t channels, float* y) {
-  constexpr std::int64_t kBlock = 2048;  // channels at a time: two sums of each take 16 kB of the L1
-  for (; channels > 0; channels -= kBlock, x += kBlock, y += kBlock) {
-    const std::int64_t count = channels < kBlock ? channels : kBlock;
-    float total[kBlock], row[kBlock];
-    for (std::int64_t c = 0; c < count; c += kLanes) store(total + c, Vec{});
-    const float* from = x;
-    for (std::int64_t h = 0; h < height; ++h) {
-      for (std::int64_t c = 0; c < count; c += kLanes) store(row + c, Vec{});
-      std::int64_t w = 0;
-      for (; w + 4 <= width; w += 4, from += 4 * step) add_pixels<4>(from, step, count, row);
-      for (; w < width; ++w, from += step) add_pixels<1>(from, step, count, row);
-      for (std::int64_t c = 0; c < count; c += kLanes) store(total + c, load(total + c) + load(row + c));
+  constexpr int kMost = kLanes == 16 ? 16 : 8;  // sums in registers: half of them
+  for (std::int64_t c = 0; c < channels; ++c) y[c] = 0;
+  for (std::int64_t h = 0; h < height; ++h, x += width * step) {
+    // Two blocks of n channels further on, in the next row where this one's end.
+    const auto ahead = [&](std::int64_t c, std::int64_t n) ATROUS_INLINE_LAMBDA {
+      const std::int64_t at = c + 2 * n;
+      return at < channels ? x + at : h + 1 < height ? x + width * step + (at - channels) : x;
+    };
+    std::int64_t c = 0;
+    for (; c + kMost * kLanes <= channels; c += kMost * kLanes)
+      add_row<kMost>(x + c, ahead(c, kMost * kLanes), width, step, y + c);
+    for (; c + 4 * kLanes <= channels; c += 4 * kLanes)
+      add_row<4>(x + c, ahead(c, 4 * kLanes), width, step, y + c);
+    for (; c + kLanes <= channels; c += kLanes) add_row<1>(x + c, ahead(c, kLanes), width, step, y + c);
+    if (c < channels) {
+      const long n = channels - c;
+      Vec sum{};
+      for (std::int64_t w = 0; w < width; ++w) sum += load_part(x + w * step + c, n);
+      store_part(y + c, load_part(y + c, n) + sum, n);
     }
-    for (std::int64_t c = 0; c < count; ++c) y[c] = total[c] / float(height * width);
   }
+  for (std::int64_t c = 0; c < channels; ++c) y[c] = y[c] / float(height * width);
 }
 
 }  // namespace atrous::kernels::simd::ATROUS_ISA

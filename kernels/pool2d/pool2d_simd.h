@@ -29,13 +29,18 @@ struct MaxTile {
 inline constexpr int kMaxTileRows = 4, kMaxTileCols = 2;
 ATROUS_SIMD(max_of_tile, const MaxTile& tile);
 
-/// dx[c] = sum over k of dy[from[k] + c] where taps[from[k] + c] == tap[k]
+/// dx[c] = sum over k of dy[from[k] + c] where taps[from[k] + c] == tap[k]. With `stream` past the cache:
+/// channels a multiple of 16, dx aligned to 64 bytes, streaming_fence() at the end.
 ATROUS_SIMD(sum_where_largest, const float* dy, const std::uint8_t* taps, const std::int64_t* from,
-            const std::int32_t* tap, int count, std::int64_t channels, float* dx);
+            const std::int32_t* tap, int count, std::int64_t channels, bool stream, float* dx);
 
 /// y[c] = sum over k of weight[k] * in[k][c]
 ATROUS_SIMD(weighted_sum_of_pixels, const float* const* in, const float* weight, int count,
             std::int64_t channels, float* y);
+
+/// y[p*channels + c] = factor * x[c] for p < pixels. `stream` as above.
+ATROUS_SIMD(fill_pixels, const float* x, float factor, std::int64_t channels, std::int64_t pixels,
+            bool stream, float* y);
 
 /// y[c] = sum over h of (sum over w of x[(h*width + w)*step + c]) / (height*width), for channels of a block.
 ATROUS_SIMD(mean_of_image, const float* x, std::int64_t height, std::int64_t width, std::int64_t step,

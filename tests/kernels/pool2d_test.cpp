@@ -77,6 +77,63 @@ TEST_CASE("max_pool2d: windows of 3x3 at stride 1 give the body's bits and taps,
     }
 }
 
+TEST_CASE("max_pool2d, avg_pool2d: gradients have the bodies' bits for any windows and threads",
+          "[kernels][pool2d]") {
+  struct Case {
+    std::int64_t height, width, channels;
+    PerAxis window, stride;
+    Padding padding;
+  };
+  // Overlapping, side by side, with pixels between that no window holds, uneven padding. The last one's
+  // gradient leaves the cache.
+  for (const auto& [height, width, channels, window, stride, padding] :
+       {Case{9, 10, 16, 3, 2, 1},
+        {8, 11, 23, {3, 2}, {1, 2}, {1, 0, 0, 1}},
+        {10, 13, 32, 2, 2, {}},
+        {11, 12, 16, {2, 3}, {3, 4}, {}},
+        {7, 5, 20, 5, 1, {3, 2, 4, 1}},
+        {241, 243, 64, 3, 2, 1}}) {
+    INFO(height << 'x' << width << 'x' << channels << ", window " << window << ", stride " << stride);
+    Pool2dDims d{};
+    d.batch = 2, d.in_h = height, d.in_w = width, d.channels = channels;
+    if (height > 100) d.batch = 1;
+    d.window = window, d.stride = stride, d.padding = padding;
+    d.out_h = window_positions(height, padding.top, padding.bottom, window.h, 1, stride.h);
+    d.out_w = window_positions(width, padding.left, padding.right, window.w, 1, stride.w);
+    const std::int64_t pixels = d.batch * height * width, outputs = d.batch * d.out_h * d.out_w * channels;
+    const auto x = random_values<float>(pixels * channels, 1), dy = random_values<float>(outputs, 2);
+    std::vector<float> y(dy.size()), largest(x.size());
+    std::vector<std::uint8_t> taps(dy.size());
+    kernels::cpu::max_pool2d_forward<float>({}, d, x, y, {taps, {}});
+    const kernels::MaxPoolBackward<float, std::uint8_t> body{d, dy, taps, largest};
+    for (std::int64_t i = 0; i < pixels; ++i)
+      for (std::int64_t c = 0; c < channels; c += kernels::kPoolChannels)
+        body(i, c, std::min(c + kernels::kPoolChannels, channels));
+    std::vector<float> mean;
+    for (const int count : {1, 2, 3}) {
+      INFO(count << " threads");
+      const ThreadsScope scope(count);
+      Guarded<float> dx(pixels * channels);
+      kernels::cpu::max_pool2d_backward<float>({}, d, dy, {taps, {}}, dx.span());
+      CHECK(dx.intact());
+      CHECK(same_bits(dx.values(), largest));
+      Guarded<float> of_mean(pixels * channels);
+      kernels::cpu::avg_pool2d_backward<float>({}, d, dy, of_mean.span());
+      CHECK(of_mean.intact());
+      if (mean.empty()) {
+        mean = of_mean.values();
+        std::vector<double> truth(mean.size());
+        kernels::cpu::avg_pool2d_backward<double>({}, d, std::vector<double>(dy.begin(), dy.end()), truth);
+        double worst = 0;
+        for (std::size_t i = 0; i < mean.size(); ++i)
+          worst = std::max(worst, std::abs(double(mean[i]) - truth[i]));
+        CHECK(worst < 1e-6);
+      }
+      CHECK(same_bits(of_mean.values(), mean));
+    }
+  }
+}
+
 TEST_CASE("max_pool2d: tiles give the same bits on every instruction set", "[kernels][pool2d]") {
   for (const CpuIsa isa : {CpuIsa::baseline, CpuIsa::avx2, CpuIsa::avx512}) {
     if (isa > cpu_isa()) continue;
@@ -118,9 +175,10 @@ TEST_CASE("global_avg_pool2d: the mean in double on every instruction set, the s
   struct Case {
     std::int64_t batch, height, width, channels;
   };
-  // 2,100 channels: more than are summed at once. 3 images of 40: a thread's part ends within one.
+  // 340 channels: blocks of 16, 4 and 1 vectors and a part of one. 3 images of 40: a thread's part ends
+  // within one.
   for (const auto& [batch, height, width, channels] :
-       {Case{1, 5, 7, 3}, {3, 6, 5, 40}, {2, 1, 1, 16}, {1, 3, 9, 17}, {2, 2, 6, 2100}}) {
+       {Case{1, 5, 7, 3}, {3, 6, 5, 40}, {2, 1, 1, 16}, {1, 3, 9, 340}, {2, 2, 6, 2100}}) {
     INFO(batch << " images of " << height << 'x' << width << 'x' << channels);
     const std::int64_t pixels = height * width;
     const auto x = random_values<float>(batch * pixels * channels, 1);
@@ -152,6 +210,32 @@ TEST_CASE("global_avg_pool2d: the mean in double on every instruction set, the s
       CHECK(y.values() == first);
     }
   }
+}
+
+TEST_CASE("global_avg_pool2d: every pixel gets its share of the gradient, whatever the sizes and threads",
+          "[kernels][pool2d]") {
+  struct Case {
+    std::int64_t batch, pixels, channels;
+  };
+  // The last one leaves the cache.
+  for (const auto& [batch, pixels, channels] :
+       {Case{2, 7, 3}, {1, 1, 16}, {3, 35, 40}, {2, 12, 2100}, {0, 4, 16}, {2, 3721, 512}})
+    for (const int count : {1, 2, 3}) {
+      INFO(batch << " images of " << pixels << " pixels, " << channels << " channels, " << count
+                 << " threads");
+      const ThreadsScope scope(count);
+      const auto dy = random_values<float>(batch * channels, 1);
+      Guarded<float> dx(batch * pixels * channels);
+      kernels::cpu::global_avg_pool2d_backward<float>({}, batch, pixels, channels, dy, dx.span());
+      CHECK(dx.intact());
+      const auto got = dx.values();
+      bool right = true;
+      for (std::int64_t i = 0; i < dx.size(); ++i)
+        right = right &&
+                got[std::size_t(i)] == dy[std::size_t(i / (pixels * channels) * channels + i % channels)] *
+                                           (1.0f / float(pixels));
+      CHECK(right);
+    }
 }
 
 }  // namespace atrous::tests
