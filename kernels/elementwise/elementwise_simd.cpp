@@ -1,5 +1,7 @@
 #include "atrous/kernels/elementwise/elementwise_simd.h"
 
+#include "atrous/kernels/simd_vector.h"
+
 // Both values of each choice are loaded before it is made, or the compiler sees a branch where it could
 // blend. ivdep: an output may be one of the inputs (element by element), but never overlaps one otherwise.
 
@@ -67,6 +69,16 @@ void mul_forward(const float* a, const float* b, float* product, long n) {
 void scale_forward(float factor, const float* x, float* y, long n) {
 #pragma GCC ivdep
   for (long i = 0; i < n; ++i) y[i] = factor * x[i];
+}
+
+void scale_channels_forward(const float* x, const float* factors, long pixels, long channels, bool stream,
+                            float* y) {
+  for (long p = 0; p < pixels; ++p, x += channels, y += channels) {
+    if (stream)
+      for (long c = 0; c < channels; c += kLanes) store_past_cache(y + c, load(factors + c) * load(x + c));
+    else
+      mul_forward(factors, x, y, channels);
+  }
 }
 
 namespace {

@@ -17,6 +17,10 @@ ATROUS_SIMD(add_forward, const float* a, const float* b, float* sum, long n);
 ATROUS_SIMD(mul_forward, const float* a, const float* b, float* product, long n);
 ATROUS_SIMD(scale_forward, float factor, const float* x, float* y, long n);
 
+/// y[p*channels + c] = factors[c] * x[p*channels + c] for p < pixels. With `stream` past the cache: channels
+/// a multiple of 16, y aligned to 64 bytes, streaming_fence() at the end.
+ATROUS_SIMD(scale_channels_forward, const float* x, const float* factors, long pixels, long channels,
+            bool stream, float* y);
 /// dfactors[c] = sum over p of x[p*channels + c] * dy[p*channels + c] for the n channels from c = 0, in the
 /// order of p, in double.
 ATROUS_SIMD(scale_channels_backward_factors, const float* x, const float* dy, long pixels, long channels,

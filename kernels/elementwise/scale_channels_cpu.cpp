@@ -6,19 +6,29 @@
 #include "atrous/kernels/elementwise/elementwise_simd.h"
 #include "atrous/kernels/elementwise/scale_channels_body.h"
 #include "atrous/kernels/for_each.h"
+#include "atrous/kernels/streaming_fence.h"
 
 namespace atrous::kernels::cpu {
 
 template <class T>
 void scale_channels_forward(Stream, const ScaleChannelsDims& dims, Span<const T> x, Span<const T> factors,
                             Span<T> y) {
-  if constexpr (std::is_same_v<T, float>)
-    for_each_row(dims.batch * dims.pixels, dims.channels, [=](std::int64_t pixel) {
-      const std::int64_t at = pixel * dims.channels, of = pixel / dims.pixels * dims.channels;
-      simd::mul_forward(factors.data() + of, x.data() + at, y.data() + at, dims.channels);
-    });
-  else
+  if constexpr (std::is_same_v<T, float>) {
+    const bool stream = dims.channels % 16 == 0 && leaves_cache(y);
+    parallel_for(dims.batch * dims.pixels, grain_of(dims.channels),
+                 [&](std::int64_t begin, std::int64_t end) {
+                   for (std::int64_t pixel = begin; pixel < end;) {
+                     const std::int64_t n = pixel / dims.pixels, last = std::min(end, (n + 1) * dims.pixels),
+                                        at = pixel * dims.channels;
+                     simd::scale_channels_forward(x.data() + at, factors.data() + n * dims.channels,
+                                                  last - pixel, dims.channels, stream, y.data() + at);
+                     pixel = last;
+                   }
+                   if (stream) streaming_fence();
+                 });
+  } else {
     for_each_row(dims.batch * dims.pixels, dims.channels, ScaleChannelsPixel<T>{dims, x, factors, y});
+  }
 }
 ATROUS_INSTANTIATE(scale_channels_forward);
 

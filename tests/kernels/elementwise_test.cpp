@@ -15,6 +15,7 @@
 #include "atrous/kernels/elementwise/scale_channels.h"
 #include "atrous/kernels/elementwise/scale_channels_body.h"
 #include "tests/support/catch.h"
+#include "tests/support/guarded.h"
 
 namespace atrous::tests {
 namespace {
@@ -130,6 +131,43 @@ TEST_CASE(
       Floats got(expected.size(), -7);
       cpu::scale_channels_backward_factors<float>(kStream, dims, x, dy, got);
       CHECK(same_bits(got, expected));
+    }
+  }
+}
+
+TEST_CASE(
+    "scale_channels: the body's bits on every instruction set and any number of threads, in and past the "
+    "cache",
+    "[kernels][elementwise]") {
+  struct Case {
+    std::int64_t batch, pixels, channels;
+  };
+  // The last one leaves the cache.
+  for (const auto& [batch, pixels, channels] :
+       {Case{2, 7, 3}, {3, 35, 40}, {1, 1, 16}, {2, 0, 16}, {0, 4, 20}, {2, 2001, 960}}) {
+    INFO(batch << " images of " << pixels << " pixels, " << channels << " channels");
+    const ScaleChannelsDims dims{batch, pixels, channels};
+    const Floats x = random_values<float>(batch * pixels * channels, 1),
+                 factors = random_values<float>(batch * channels, 2);
+    Floats expected(x.size());
+    run_body(batch * pixels, ScaleChannelsPixel<float>{dims, x, factors, expected});
+    for (const CpuIsa isa : sets_of_this_machine())
+      for (const bool stream : {false, true}) {
+        if (batch == 0 || (stream && channels % 16 != 0)) continue;
+        INFO(cpu_isa_name(isa) << (stream ? ", past the cache" : ""));
+        Guarded<float> y(pixels * channels);
+        simd::scale_channels_forward.on(isa)(x.data(), factors.data(), pixels, channels, stream,
+                                             y.span().data());
+        CHECK(y.intact());
+        CHECK(same_bits(y.values(), Floats(expected.begin(), expected.begin() + pixels * channels)));
+      }
+    for (const int count : {1, 2, 3}) {
+      INFO(count << " threads");
+      const ThreadsScope scope(count);
+      Guarded<float> y(batch * pixels * channels);
+      cpu::scale_channels_forward<float>(kStream, dims, x, factors, y.span());
+      CHECK(y.intact());
+      CHECK(same_bits(y.values(), expected));
     }
   }
 }
