@@ -58,6 +58,36 @@ ATROUS_INLINE Vec exp_nonpositive(Vec x) {
 #endif
 }
 
+/// exp(x) for |x| <= 80, within 1.7e-7 and 1.4e-8 |x| of itself (6e-8 |x| without FMA); outside of that it is
+/// below 2^-115 or above 2^115, or 0, or infinite, or NaN, which NaN stays. For sums of exponentials whose
+/// results show whether they left that range. 2^k times a polynomial of f = x log2(e) - k that is 1 at 0 and
+/// has the least relative error in |f| <= 1/2 (9.2e-8 before rounding): a multiply-add less than
+/// exp_nonpositive(), because the error of log2(e) stays in.
+ATROUS_INLINE Vec exp_within(Vec x) {
+  constexpr float kLog2e = 1.44269504088896341f, kHalf = 12582912.0f;  // 1.5 * 2^23: t's low bits hold k
+#if defined(__AVX512F__)
+  const Vec limited = (Vec)_mm512_maskz_max_ps(0xffff, _mm512_set1_ps(-104.0f), (__m512)x);
+#else
+  const Vec above = x < -87.0f ? broadcast(-87.0f) : x, limited = above > 88.0f ? broadcast(88.0f) : above;
+#endif
+  const Vec t = limited * kLog2e + kHalf, k = t - kHalf, f = limited * kLog2e - k;
+  Vec p = f * 1.3264727e-3f + 9.671513e-3f;
+  p = p * f + 5.5507336e-2f;
+  p = p * f + 2.4022242e-1f;
+  p = p * f + 6.93147e-1f;
+  p = p * f + 1.0f;
+#if defined(__AVX512F__)
+  return (Vec)_mm512_maskz_scalef_ps(0xffff, (__m512)p, (__m512)k);
+#else
+  const Vec result = (Vec)((IntVec)p + ((IntVec)t << 23));
+  return x == x ? result : x;
+#endif
+}
+
+/// A sum of exponentials of exp_within() and one that it is divided by are within these, or of no use: so is
+/// the quotient, whose logarithm is sought.
+inline constexpr float kLeastExponential = 0x1p-60f, kMostExponential = 0x1p60f;
+
 /// log(x) for normal x > 0: the exponent, and 2 atanh((m - 1) / (m + 1)) for the mantissa m in [sqrt(1/2),
 /// sqrt(2)). NaN stays NaN.
 ATROUS_INLINE Vec log_positive(Vec x) {
@@ -88,6 +118,29 @@ ATROUS_INLINE void transpose_round(Vec (&v)[Count], std::integer_sequence<int, L
 template <int Count>
 ATROUS_INLINE void transpose(Vec (&v)[Count]) {
   transpose_round<1>(v, std::make_integer_sequence<int, kLanes>());
+}
+
+template <int Step, int Count, class Operation, int... Lane>
+ATROUS_INLINE Vec reduce_round(const Vec (&v)[Count], Operation operation,
+                               std::integer_sequence<int, Lane...> lanes) {
+  Vec half[Count / 2];
+#pragma GCC unroll 8
+  for (int i = 0; i < Count / 2; ++i) {
+    const Vec a = v[2 * i], b = v[2 * i + 1];
+    half[i] = operation(__builtin_shufflevector(a, b, (Lane & Step ? Lane + kLanes : Lane)...),
+                        __builtin_shufflevector(a, b, (Lane & Step ? Lane - Step + kLanes : Lane + Step)...));
+  }
+  if constexpr (Count > 2)
+    return reduce_round<2 * Step>(half, operation, lanes);
+  else
+    return half[0];
+}
+
+/// Lane j is all lanes of vector j, put together by a commutative operation, in the same order for every j: a
+/// blend and a shuffle for each of kLanes - 1 operations.
+template <class Operation>
+ATROUS_INLINE Vec reduce_lanes(const Vec (&v)[kLanes], Operation operation) {
+  return reduce_round<1>(v, operation, std::make_integer_sequence<int, kLanes>());
 }
 
 /// `count` <= kLanes pixels of `channels` values each become `channels` vectors, a lane a pixel: planes[c *

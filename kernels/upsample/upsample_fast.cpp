@@ -160,14 +160,27 @@ class PlaneBlock {
       float* const dx = gradient_of(k);
       bool below = false;
       if (dx) clear(above_);
-      for (std::int64_t row = begin; row < end; ++row) {
-        const ResizeTap tap = rows_.tap(row);
-        const auto weight = float(tap.weight);
-        if (dx && weight != 0 && !below) clear(below_), below = true;
+      for (std::int64_t row = begin; row < end; row += simd::kUpsampleRows) {
         const std::int64_t p = (image * d_.out_h + row) * d_.out_w + columns_.first;
-        sum += simd::upsample_row({between(image * d_.in_h + k, weight), stride_, d_.channels,
-                                   columns_.columns(), targets + p, scales + p, weight, dx ? above_ : nullptr,
-                                   below_, fine_stride_});
+        simd::UpsampleRows rows{.classes = d_.channels,
+                                .stride = fine_stride_,
+                                .rows = std::min<std::int64_t>(simd::kUpsampleRows, end - row),
+                                .columns = columns_.count,
+                                .out_w = d_.out_w,
+                                .targets = targets + p,
+                                .scales = scales + p};
+        bool lower = false;
+        for (std::int64_t r = 0; r < rows.rows; ++r) {
+          rows.row_weights[r] = float(rows_.tap(row + r).weight);
+          lower |= rows.row_weights[r] != 0;
+        }
+        stretch_rows(image * d_.in_h + k, lower);
+        rows.upper = upper_;
+        rows.lower = lower ? lower_ : upper_;
+        if (dx && lower && !below) clear(below_), below = true;
+        if (dx) rows.upper_gradient = above_;
+        if (dx && lower) rows.lower_gradient = below_;
+        sum += simd::upsample_rows(rows);
       }
       if (dx) gather(above_, dx);
       if (below) gather(below_, gradient_of(k + 1));
@@ -179,20 +192,18 @@ class PlaneBlock {
   std::int64_t low() const { return columns_.low; }
   void clear(float* fine) const { std::fill_n(fine, d_.channels * fine_stride_, 0.0f); }
 
-  // The logits `weight` below coarse row `row`, counted through the batch.
-  const float* between(std::int64_t row, float weight) {
+  // The logits of coarse row `row`, counted through the batch, and of the one below if it counts.
+  void stretch_rows(std::int64_t row, bool lower) {
     if (row == lower_row_) std::swap(upper_, lower_), std::swap(upper_row_, lower_row_);
-    load(row, upper_, upper_row_);
-    if (weight == 0) return upper_;
-    load(row + 1, lower_, lower_row_);
-    simd::blend_rows(upper_, lower_, weight, d_.channels * stride_, blended_);
-    return blended_;
+    stretch(row, upper_, upper_row_);
+    if (lower) stretch(row + 1, lower_, lower_row_);
   }
-  void load(std::int64_t row, float* planes, std::int64_t& loaded) const {
-    if (loaded == row) return;
+  void stretch(std::int64_t row, float* fine, std::int64_t& stretched) {
+    if (stretched == row) return;
     simd::pixels_to_planes(logits_ + (row * d_.in_w + low()) * d_.channels, columns_.coarse, d_.channels,
-                           stride_, planes);
-    loaded = row;
+                           stride_, planes_);
+    simd::stretch_row(planes_, stride_, columns_.columns(), d_.channels, fine_stride_, fine);
+    stretched = row;
   }
   void gather(const float* fine, float* coarse_row) {
     const float one = 1;
@@ -206,10 +217,10 @@ class PlaneBlock {
   const ResizeAxis rows_;
   ColumnBlock columns_;
   std::int64_t stride_ = 0, fine_stride_ = 0;
-  std::int64_t upper_row_ = -1, lower_row_ = -1;  // what the planes hold
-  float planes_[2][kPlanes] = {}, blended_[kPlanes], above_[kPlanes], below_[kPlanes], pixels_[kPlanes],
+  std::int64_t upper_row_ = -1, lower_row_ = -1;  // what the stretched rows are
+  float planes_[kPlanes] = {}, stretched_[2][kPlanes], above_[kPlanes], below_[kPlanes], pixels_[kPlanes],
         coarse_[kPlanes];
-  float *upper_ = planes_[0], *lower_ = planes_[1];
+  float *upper_ = stretched_[0], *lower_ = stretched_[1];
 };
 
 }  // namespace

@@ -2,7 +2,10 @@
 #include <cmath>
 
 #include "atrous/autograd/softmax.h"
+#include "atrous/core/cpu_isa.h"
+#include "atrous/core/random.h"
 #include "atrous/kernels/softmax/cross_entropy.h"
+#include "atrous/kernels/softmax/softmax_simd.h"
 #include "tests/support/catch.h"
 #include "tests/support/guarded.h"
 
@@ -161,6 +164,63 @@ TEST_CASE("softmax_cross_entropy: gradients larger than the cache are written pa
     worst = gap <= worst ? worst : gap;
   }
   CHECK(worst < 2e-6);
+}
+
+TEST_CASE("cross_entropy: whatever the logits' size, a pixel's numbers are right and its own",
+          "[autograd][softmax]") {
+  // Exponentials of plain logits overflow in some pixels, vanish in others, and some have a target that does.
+  const long classes = GENERATE(2, 7, 8, 9, 15, 16, 17, 21, 32, 33, 48, 50, 64, 65), pixels = 150;
+  constexpr float kOffsets[] = {0, 35, -35, 50, -50, 75, -200, 1e4f};
+  Random random(7);
+  std::vector<float> logits(std::size_t(pixels * classes)), scales(std::size_t(pixels), 0.5f);
+  std::vector<std::int32_t> targets(std::size_t(pixels), 0);
+  for (long p = 0; p < pixels; ++p) {
+    float* const x = logits.data() + p * classes;
+    const float offset = kOffsets[p * 5 % 8 * (p % 3 == 1)];
+    for (long c = 0; c < classes; ++c) x[c] = offset + float(3 * random.normal());
+    targets[std::size_t(p)] = std::int32_t(p * 7 % classes);
+    if (p % 3 == 2) x[targets[std::size_t(p)]] -= float(p);
+    if (p % 10 == 3) targets[std::size_t(p)] = -1, scales[std::size_t(p)] = 0, x[p % classes] = NAN;
+  }
+  for (const CpuIsa isa : {CpuIsa::baseline, CpuIsa::avx2, CpuIsa::avx512}) {
+    if (isa > cpu_isa()) continue;
+    INFO(cpu_isa_name(isa) << ", " << classes << " classes");
+    auto* const kernel = kernels::simd::cross_entropy.on(isa);
+    const auto run = [&](long first, long count) {
+      Guarded<float> losses(count), dlogits(count * classes);
+      kernel(count, classes, logits.data() + first * classes, targets.data() + first, scales.data() + first,
+             &losses.span()[0], false, &dlogits.span()[0]);
+      CHECK((losses.intact() && dlogits.intact()));
+      return std::pair{losses.values(), dlogits.values()};
+    };
+    const auto [losses, dlogits] = run(0, pixels);
+    double worst_loss = 0, worst_gradient = 0;
+    for (long p = 0; p < pixels; ++p) {
+      const float* const x = logits.data() + p * classes;
+      const std::int32_t target = targets[std::size_t(p)];
+      const double largest = target < 0 ? 0 : double(*std::max_element(x, x + classes));
+      double sum = 0;
+      for (long c = 0; c < classes; ++c) sum += std::exp(double(x[c]) - largest);
+      const double loss = target < 0 ? 0 : std::log(sum) + largest - double(x[target]);
+      const double gap = std::abs(double(losses[std::size_t(p)]) - loss) / std::max(1.0, loss);
+      worst_loss = gap <= worst_loss ? worst_loss : gap;
+      for (long c = 0; c < classes; ++c) {
+        const double share = std::exp(double(x[c]) - largest) / sum - (c == target);
+        const double true_gradient = target < 0 ? 0 : 0.5 * share;
+        const double off = std::abs(double(dlogits[std::size_t(p * classes + c)]) - true_gradient);
+        worst_gradient = off <= worst_gradient ? worst_gradient : off;
+      }
+    }
+    CHECK(worst_loss < 1e-6);
+    CHECK(worst_gradient < 5e-7);
+    bool same = true;
+    for (long p = 0; p < pixels; ++p) {
+      const auto [loss, gradient] = run(p, 1);
+      same &= loss[0] == losses[std::size_t(p)];
+      same &= std::equal(gradient.begin(), gradient.end(), dlogits.begin() + p * classes);
+    }
+    CHECK(same);
+  }
 }
 
 TEST_CASE("softmax_cross_entropy: the gradient follows the chain rule, twice if asked",

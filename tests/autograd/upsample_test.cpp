@@ -13,10 +13,10 @@
 namespace atrous::tests {
 namespace {
 
-Tensor random_logits(const Shape& shape) {
+Tensor random_logits(const Shape& shape, double spread = 4) {
   Random random(5);
   Tensor x = Tensor::empty(shape, Dtype::f32);
-  for (float& v : x.span<float>()) v = float(4 * random.normal());
+  for (float& v : x.span<float>()) v = float(spread * random.normal());
   return x;
 }
 
@@ -48,6 +48,24 @@ TEST_CASE("upsample_cross_entropy: the loss and the gradient of resizing first",
   fused.backward();
   chain.backward();
   CHECK(gap(Reference(one.grad()), Reference(two.grad())) <= 1e-5);
+}
+
+TEST_CASE("upsample_cross_entropy: logits whose exponentials overflow are as exact as others",
+          "[autograd][upsample]") {
+  const bool aligned = GENERATE(true, false);
+  const std::int64_t classes = GENERATE(3, 21, 64), out_w = GENERATE(41, 129);
+  Tensor values = random_logits({1, 9, 13, classes}, 60);
+  const Tensor labels = random_labels({1, 40, out_w}, classes);
+  const auto run = [&](Dtype dtype) {
+    const Variable x(values.to(dtype), true);
+    const Variable loss = upsample_cross_entropy(x, labels, {.align_corners = aligned});
+    loss.backward();
+    return std::pair{loss.item(), Reference(x.grad())};
+  };
+  const auto [loss, gradient] = run(Dtype::f32);
+  const auto [true_loss, truth] = run(Dtype::f64);
+  CHECK(loss == Approx(true_loss).epsilon(1e-6));
+  CHECK(gap(gradient, truth) <= 2e-5);
 }
 
 TEST_CASE("upsample_cross_entropy: no pixel that counts gives loss 0 and gradient 0",
