@@ -15,8 +15,10 @@ using simd::DepthwiseTaps;
 using simd::DepthwiseTile;
 
 constexpr std::int64_t kLeastChannels = 16;  // of the widest vector
-constexpr std::int64_t kParts = 16;          // partial sums of the weight's gradient, at most
 constexpr std::int64_t kSecondCacheBytes = 1 << 20;
+// Partial sums of the weight's gradient, at most, and pixels of one, at least: else adding them is what takes
+// time.
+constexpr std::int64_t kParts = 16, kPartPixels = 128;
 constexpr std::int64_t kTaps = TapAxis::kMost * TapAxis::kMost;
 
 // A convolution over the images of a batch: from [batch, rows.in, cols.in, channels] to [.., out, ..].
@@ -103,6 +105,10 @@ void for_each_tile(const Work<SharedAxis>& w, const SharedRun& row, std::int64_t
   t.step = w.rows.step();
   t.rows = row.count;
   t.live_rows = row.live;
+  // Where pixels lie 4 KiB apart, rows that are asked for ahead would be pushed out again: as if cached.
+  const std::int64_t run_floats =
+      ((w.rows.group - 1) * t.step + t.taps) * w.in_row() + w.rows.group * w.out_row();
+  t.rows_cached = run_floats * 4 <= kSecondCacheBytes || w.channels % 1024 == 0;
   w.cols.for_each_by_place([&](const SharedRun& col, std::int64_t start_ahead, std::int64_t first_ahead) {
     if (const std::int64_t here = number++; here < begin || here >= end) return;
     t.x = x + row.start * w.in_row() + col.start * w.channels;
@@ -147,20 +153,27 @@ void for_each_piece(const Work<TapAxis>& w, std::int64_t row, const float* x, fl
     }
 }
 
+// Tiles begin..end-1 of a batch, of w.rows.runs() * w.cols.runs() an image: call(tile).
+template <class Call>
+void for_each_tile(const Work<SharedAxis>& w, std::int64_t begin, std::int64_t end, const float* x, float* y,
+                   float* weight, const Call& call) {
+  const std::int64_t runs = w.rows.runs(), tiles = w.cols.runs();
+  for (std::int64_t at = begin; at < end;) {
+    const std::int64_t i = at / tiles, n = i / runs, last = std::min(end - i * tiles, tiles);
+    for_each_tile(w, w.rows.by_phase(i % runs), at - i * tiles, last, x + n * w.in_image(),
+                  y + n * w.out_image(), weight, call);
+    at = i * tiles + last;
+  }
+}
+
 // Threads share the tiles, not the runs of rows: a map of 33x33 has 11 runs.
 void run_tiles(const Work<SharedAxis>& w, const float* x, float* weight, const DepthwiseOutput& output,
                float* y) {
   const auto tile = simd::depthwise_tile.on(cpu_isa());
-  const std::int64_t runs = w.rows.runs(), tiles = w.cols.runs(), all = w.batch * runs * tiles;
+  const std::int64_t all = w.batch * w.rows.runs() * w.cols.runs();
   parallel_for(all, grain_of(w.rows.taps * w.cols.taps * w.batch * w.out_image() / all),
                [&](std::int64_t begin, std::int64_t end) {
-                 for (std::int64_t at = begin; at < end;) {
-                   const std::int64_t i = at / tiles, n = i / runs, last = std::min(end - i * tiles, tiles);
-                   for_each_tile(w, w.rows.by_phase(i % runs), at - i * tiles, last, x + n * w.in_image(),
-                                 y + n * w.out_image(), weight,
-                                 [&](const DepthwiseTile& t) { tile(t, output); });
-                   at = i * tiles + last;
-                 }
+                 for_each_tile(w, begin, end, x, y, weight, [&](const DepthwiseTile& t) { tile(t, output); });
                  if (output.stream) streaming_fence();
                });
 }
@@ -190,7 +203,7 @@ std::int64_t packed_size(const DepthwiseConv2dDims& d) {
 }
 
 std::int64_t partial_size(const DepthwiseConv2dDims& d) {
-  return std::min(d.batch * d.out_h, kParts) * packed_size(d);
+  return std::min(kParts, 1 + d.out_pixels() / kPartPixels) * packed_size(d);
 }
 
 void depthwise_forward(const DepthwiseConv2dDims& d, Span<const float> x, Span<const float> weight,
@@ -226,13 +239,13 @@ void depthwise_backward_weight(const DepthwiseConv2dDims& d, Span<const float> x
   const std::int64_t size = packed_size(d);
   // Kernels of both directions share a struct; here they only read dy.
   float* const g = const_cast<float*>(dy.data());
-  const auto sum_parts = [&](std::int64_t units, const auto& unit) {
-    const std::int64_t parts = std::min(units, kParts);
+  const auto sum_parts = [&](std::int64_t units, const auto& run) {
+    const std::int64_t parts = std::min(units, partial_size(d) / size);
     parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) {
         float* sums = workspace.data() + p * size;
         std::fill(sums, sums + size, 0.0f);
-        for (std::int64_t i = units * p / parts; i < units * (p + 1) / parts; ++i) unit(i, sums);
+        run(units * p / parts, units * (p + 1) / parts, sums);
       }
     });
     simd::depthwise_add_parts(workspace.data(), parts, size, d.channels, d.taps(), dweight.data());
@@ -240,18 +253,18 @@ void depthwise_backward_weight(const DepthwiseConv2dDims& d, Span<const float> x
   if (shares(d, 3)) {
     const auto tile = simd::depthwise_tile_weight.on(cpu_isa());
     const Work<SharedAxis> w = shared_work(d);
-    const std::int64_t runs = w.rows.runs();
-    sum_parts(w.batch * runs, [&](std::int64_t i, float* sums) {
-      const std::int64_t n = i / runs;
-      for_each_tile(w, w.rows.by_phase(i % runs), 0, w.cols.runs(), x.data() + n * w.in_image(),
-                    g + n * w.out_image(), sums, tile);
-    });
+    sum_parts(w.batch * w.rows.runs() * w.cols.runs(),
+              [&](std::int64_t begin, std::int64_t end, float* sums) {
+                for_each_tile(w, begin, end, x.data(), g, sums, tile);
+              });
   } else {
     const auto taps = simd::depthwise_taps_weight.on(cpu_isa());
     const Work<TapAxis> w = tap_work(d);
-    sum_parts(w.batch * w.rows.out, [&](std::int64_t i, float* sums) {
-      const std::int64_t n = i / w.rows.out;
-      for_each_piece(w, i % w.rows.out, x.data() + n * w.in_image(), g + n * w.out_image(), sums, taps);
+    sum_parts(w.batch * w.rows.out, [&](std::int64_t begin, std::int64_t end, float* sums) {
+      for (std::int64_t i = begin; i < end; ++i) {
+        const std::int64_t n = i / w.rows.out;
+        for_each_piece(w, i % w.rows.out, x.data() + n * w.in_image(), g + n * w.out_image(), sums, taps);
+      }
     });
   }
 }

@@ -38,8 +38,9 @@ struct DepthwiseTile {
   int step = 1;                               ///< 1 or 2
   int rows = 1, cols = 1;                     ///< at most 3 (2 at step 2 or with 5 taps) and 4
   unsigned live_rows = ~0u, live_cols = ~0u;  ///< bit k: tile row or column k lies in the image
-  std::ptrdiff_t ahead = 0;                   ///< floats from x to the next tile's, to be prefetched; 0: none
+  std::ptrdiff_t ahead = 0;                   ///< floats from x to the next tile's, to be prefetched
   std::ptrdiff_t y_ahead = 0;                 ///< the same for y
+  bool rows_cached = false;                   ///< the rows shared with the tile above are in the L2 cache
 };
 inline constexpr int kTileRows = 3, kTileCols = 4;
 
