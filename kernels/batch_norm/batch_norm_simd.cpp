@@ -24,7 +24,8 @@ ATROUS_INLINE void over_vectors(long width, const Body& body) {
 
 // Asks for what lies there to be in the L2 cache soon. The rows of a chunk are several short streams, which
 // the processor does not foresee; the next chunk is asked for while this one is worked on. Beyond a tensor
-// nothing happens.
+// nothing happens. Second passes ask, backwards, where tensors are larger than what the first left in the
+// cache, as results are that are written past it; asking for what is there costs 5 to 10 %.
 ATROUS_INLINE void foresee(const float* p) { __builtin_prefetch(p, 0, 2); }
 
 ATROUS_INLINE Vec load_up_to(const float* p, long n) { return n == kLanes ? load(p) : load_part(p, n); }
@@ -172,7 +173,7 @@ namespace {
 template <bool kPastCache, bool kMore>
 void normalise(const float* x, long pixels, long channels, const float* center, const float* scale,
                const float* shift, const float* residual, int activation, float* y) {
-  const long times = pixels_together(channels);
+  const long times = pixels_together(channels), ahead = pixels * channels;
   const Vec most = broadcast(activation == 2 ? 6.0f : __builtin_inff());
   over_map_blocks(channels, [&](long first, long width) {
     float room[3][kBlock];
@@ -180,6 +181,7 @@ void normalise(const float* x, long pixels, long channels, const float* center, 
                                per_channel(scale + first, width, times, room[1]),
                                per_channel(shift + first, width, times, room[2])};
     map_pixels(pixels, width, channels, times, [&](long at, long i, long n) ATROUS_INLINE_LAMBDA {
+      if (kPastCache) foresee(x + first + at - ahead);  // chunks are taken backwards
       Vec v = (load_up_to(x + first + at, n) - load(k[0] + i)) * load(k[1] + i) + load(k[2] + i);
       if (kMore && residual) v += load_up_to(residual + first + at, n);
       if (kMore && activation) {
@@ -235,8 +237,10 @@ void input_gradient(const float* x, const float* dy, long pixels, long channels,
         per_channel(center + first, width, times, room[0]), per_channel(a + first, width, times, room[1]),
         per_channel(b + first, width, times, room[2]), per_channel(constant + first, width, times, room[3])};
     map_pixels(pixels, width, channels, times, [&](long at, long i, long n) ATROUS_INLINE_LAMBDA {
-      foresee(x + first + at - ahead);  // chunks are taken backwards
-      foresee(dy + first + at - ahead);
+      if (kPastCache) {
+        foresee(x + first + at - ahead);  // chunks are taken backwards
+        foresee(dy + first + at - ahead);
+      }
       const Vec rest = load(k[2] + i) * (load_up_to(x + first + at, n) - load(k[0] + i)) + load(k[3] + i);
       store_result<kPastCache>(dx + first + at, load(k[1] + i) * load_up_to(dy + first + at, n) + rest, n);
     });
