@@ -258,9 +258,10 @@ void winograd_weight_gradient(const WinogradWeightGradientBlocking& b, const Con
     std::int64_t used = 0;
     for (end = begin; end < patches.size() && used < b.block_points; ++end) used += patches[end].pairs;
     pass.place(begin, end);
-    parallel_for(std::int64_t(end - begin), [&](std::int64_t first, std::int64_t last) {
-      pass.transform(begin + std::size_t(first), begin + std::size_t(last));
-    });
+    share_out(std::int64_t(end - begin), threads(), kPartWork,
+              [&](std::int64_t, std::int64_t first, std::int64_t last) {
+                pass.transform(begin + std::size_t(first), begin + std::size_t(last));
+              });
     share_out(pass.items(), threads(), kPartWork, [&](std::int64_t, std::int64_t first, std::int64_t last) {
       for (std::int64_t item = first; item < last; ++item) pass.multiply(item, add);
     });

@@ -166,16 +166,16 @@ void for_each_tile(const Work<SharedAxis>& w, std::int64_t begin, std::int64_t e
   }
 }
 
-// Threads share the tiles, not the runs of rows: a map of 33x33 has 11 runs.
+// Threads come for tiles, not for runs of rows: a map of 33x33 has 11 runs.
 void run_tiles(const Work<SharedAxis>& w, const float* x, float* weight, const DepthwiseOutput& output,
                float* y) {
   const auto tile = simd::depthwise_tile.on(cpu_isa());
   const std::int64_t all = w.batch * w.rows.runs() * w.cols.runs();
-  parallel_for(all, grain_of(w.rows.taps * w.cols.taps * w.batch * w.out_image() / all),
-               [&](std::int64_t begin, std::int64_t end) {
-                 for_each_tile(w, begin, end, x, y, weight, [&](const DepthwiseTile& t) { tile(t, output); });
-                 if (output.stream) streaming_fence();
-               });
+  share_out(all, threads(), w.rows.taps * w.cols.taps * w.batch * w.out_image() / all,
+            [&](std::int64_t, std::int64_t begin, std::int64_t end) {
+              for_each_tile(w, begin, end, x, y, weight, [&](const DepthwiseTile& t) { tile(t, output); });
+              if (output.stream) streaming_fence();
+            });
 }
 
 void run_taps(const Work<TapAxis>& w, const float* x, float* weight, const DepthwiseOutput& output,
@@ -241,7 +241,7 @@ void depthwise_backward_weight(const DepthwiseConv2dDims& d, Span<const float> x
   float* const g = const_cast<float*>(dy.data());
   const auto sum_parts = [&](std::int64_t units, const auto& run) {
     const std::int64_t parts = std::min(units, partial_size(d) / size);
-    parallel_for(parts, [&](std::int64_t begin, std::int64_t end) {
+    share_out(parts, threads(), kPartWork, [&](std::int64_t, std::int64_t begin, std::int64_t end) {
       for (std::int64_t p = begin; p < end; ++p) {
         float* sums = workspace.data() + p * size;
         std::fill(sums, sums + size, 0.0f);
