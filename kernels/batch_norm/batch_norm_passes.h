@@ -34,11 +34,10 @@ void for_each_chunk(const BatchNormDims& dims, bool backwards, const Body& body)
   });
 }
 
-/// Whether a result is written past the cache: in whole lines, and from 8 MiB on, for in training it is made
-/// by a second pass over one or two tensors of its size, which are to stay.
+/// Whether a result is written past the cache: in whole lines.
 template <class T>
 bool leaves_cache(const BatchNormDims& dims, Span<T> result) {
-  return dims.channels % 16 == 0 && kernels::leaves_cache(result, 8 << 20);
+  return dims.channels % 16 == 0 && kernels::leaves_cache(result);
 }
 
 // These overloads are preferred to the plain templates.
