@@ -16,6 +16,9 @@ namespace atrous::kernels {
 /// quarter of a last cache of 32 MiB, which they share with what they are computed from. From there on
 /// kernels gain 1.05 to 1.3 times by writing past it, and networks lose nothing.
 inline constexpr std::int64_t kCachedBytes = 8 << 20;
+/// The same for kernels that do little but write, at the cache's speed as long as it holds the result: a
+/// mean's gradient of 8.9 MB takes 0.10 ms in the cache and 0.33 past it.
+inline constexpr std::int64_t kCachedBytesOfWriters = 14 << 20;
 
 /// Whether a result is better written past the cache: it begins on a line and is larger than `cached` bytes.
 /// Kernels that write whole lines alone ask for that, too.

@@ -12,10 +12,7 @@ namespace {
 
 constexpr int kMostTaps = 256;               // pixels under one window, or windows over one pixel
 constexpr std::int64_t kLeastChannels = 16;  // of the widest vector
-// Bytes of a gradient that are written to the cache. More than elsewhere: these kernels do little but write,
-// and what they write is read next. The mean's of 8.9 MB takes 0.10 ms so and 0.35 past the cache.
-constexpr std::int64_t kCached = 14 << 20;
-constexpr std::int64_t kBlock = 16;  // channels of one piece of a global mean: a line
+constexpr std::int64_t kBlock = 16;          // channels of one piece of a global mean: a line
 
 bool takes(const Pool2dDims& d) { return d.channels >= kLeastChannels && d.taps() <= kMostTaps; }
 
@@ -134,7 +131,7 @@ bool max_pool_forward(const Pool2dDims& d, Span<const float> x, Span<float> y, M
 
 bool max_pool_backward(const Pool2dDims& d, Span<const float> dy, MaxTaps taps, Span<float> dx) {
   if (!takes(d)) return false;
-  const bool stream = d.channels % 16 == 0 && leaves_cache(dx, kCached);
+  const bool stream = d.channels % 16 == 0 && leaves_cache(dx, kCachedBytesOfWriters);
   for_each_input(d, stream,
                  [&](std::int64_t n, std::int64_t h, std::int64_t w, TapRange rows, TapRange cols) {
                    std::int64_t from[kMostTaps];
@@ -200,7 +197,7 @@ bool global_avg_pool_forward(std::int64_t batch, std::int64_t height, std::int64
 bool global_avg_pool_backward(std::int64_t batch, std::int64_t pixels, std::int64_t channels,
                               Span<const float> dy, Span<float> dx) {
   const float share = 1.0f / float(pixels);
-  const bool stream = channels % 16 == 0 && leaves_cache(dx, kCached);
+  const bool stream = channels % 16 == 0 && leaves_cache(dx, kCachedBytesOfWriters);
   parallel_for(batch * pixels, grain_of(channels), [&](std::int64_t begin, std::int64_t end) {
     for (std::int64_t at = begin; at < end;) {
       const std::int64_t n = at / pixels, last = std::min(end, (n + 1) * pixels);

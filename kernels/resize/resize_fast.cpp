@@ -59,7 +59,7 @@ void for_each_row(const ResizeDims& d, const float* x, std::int64_t block, std::
 
 bool fast_resize_bilinear_forward(const ResizeDims& d, Span<const float> x, Span<float> y) {
   const std::int64_t y_step = d.y_channels_or_own();
-  const bool stream = d.channels % 16 == 0 && y_step % 16 == 0 && leaves_cache(y);
+  const bool stream = d.channels % 16 == 0 && y_step % 16 == 0 && leaves_cache(y, kCachedBytesOfWriters);
   parallel_for(d.batch * d.out_h, row_grain(d.out_w * d.channels), [&](std::int64_t begin, std::int64_t end) {
     for_each_row(d, x.data(), ColumnBlock::kMost, begin, end,
                  [&](const simd::ResizeColumns& columns, std::int64_t first, std::int64_t row,
