@@ -202,8 +202,7 @@ int main(int argc, char** argv) {
   CLI::App app(
       "Trains a network and a dense CRF behind it together, by gradients through mean field. Writes "
       "checkpoint.safetensors (the network), crf.safetensors (the CRF, for --crf of `segment`, `evaluate` "
-      "and "
-      "`crf_refine`) and crf.json (what it has learned, to read).");
+      "and `crf_refine`) and crf.json (what it has learned, to read).");
   app.add_option("--weights", flags.weights, "Checkpoint that `train` wrote: the network to start from")
       ->required();
   add_data(app, flags.data);

@@ -59,10 +59,10 @@ ATROUS_INLINE Vec exp_nonpositive(Vec x) {
 }
 
 /// exp(x) for |x| <= 80, within 1.7e-7 and 1.4e-8 |x| of itself (6e-8 |x| without FMA); outside of that it is
-/// below 2^-115 or above 2^115, or 0, or infinite, or NaN, which NaN stays. For sums of exponentials whose
-/// results show whether they left that range. 2^k times a polynomial of f = x log2(e) - k that is 1 at 0 and
-/// has the least relative error in |f| <= 1/2 (9.2e-8 before rounding): a multiply-add less than
-/// exp_nonpositive(), because the error of log2(e) stays in.
+/// below 2^-115 or above 2^115, or 0, or infinite of any sign, or NaN, which NaN stays. For sums of
+/// exponentials whose results show whether they left that range. 2^k times a polynomial of f = x log2(e) - k
+/// that is 1 at 0 and has the least relative error in |f| <= 1/2 (9.2e-8 before rounding): a multiply-add
+/// less than exp_nonpositive(), because the error of log2(e) stays in.
 ATROUS_INLINE Vec exp_within(Vec x) {
   constexpr float kLog2e = 1.44269504088896341f, kHalf = 12582912.0f;  // 1.5 * 2^23: t's low bits hold k
 #if defined(__AVX512F__)
@@ -84,9 +84,10 @@ ATROUS_INLINE Vec exp_within(Vec x) {
 #endif
 }
 
-/// A sum of exponentials of exp_within() and one that it is divided by are within these, or of no use: so is
-/// the quotient, whose logarithm is sought.
-inline constexpr float kLeastExponential = 0x1p-60f, kMostExponential = 0x1p60f;
+/// Lanes whose sum of exponentials of exp_within(), and one of these that it is divided by, are of use: all
+/// of them and the quotient, whose logarithm is sought, are then within 2^-60 .. 2^60. Of an exponent far
+/// outside of the range not even the sign is right, but no sum is less than its parts.
+ATROUS_INLINE IntVec usable(Vec sum, Vec part) { return (sum < 0x1p60f) & (part > 0x1p-60f) & (sum >= part); }
 
 /// log(x) for normal x > 0: the exponent, and 2 atanh((m - 1) / (m + 1)) for the mantissa m in [sqrt(1/2),
 /// sqrt(2)). NaN stays NaN.

@@ -199,8 +199,7 @@ double cross_entropy_of_rows(long pixels, long classes, const float* logits, con
           if (target[j] >= 0) of_target[j] = picked[b][j];
         }
       }
-      const IntVec idle = scale == zero,
-                   inside = (sums[b] < kMostExponential) & (of_target > kLeastExponential);
+      const IntVec idle = scale == zero, inside = usable(sums[b], of_target);
       Vec loss = log_positive(sums[b] / of_target);
       if (dlogits) {
         factors[b] = idle ? zero : scale / sums[b];

@@ -93,7 +93,7 @@ double upsample(const UpsampleRows& rows) {
           target[j] = rows.targets[first + j], scale[j] = rows.scales[first + j];
       }
       const Vec of_target = target >= 0 ? load(picked[r]) : sums[r];
-      const IntVec inside = (sums[r] < kMostExponential) & (of_target > kLeastExponential);
+      const IntVec inside = usable(sums[r], of_target);
       Vec loss = log_positive(sums[r] / of_target);
       if (any(~inside))
         over_largest(rows, r, p, target, scale == zero, exponentials[0][r], kRows * kLanes, sums[r], loss);
